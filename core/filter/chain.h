@@ -1,0 +1,174 @@
+// The chain: every filter, whatever it is written in and wherever it runs, is something that is asked at
+// a stage, answers with a verdict and edits, within a budget, and leaves a trace.
+//
+// A Filter is configuration: made at start, shared by all sessions of a process, immutable.
+// A FilterSession is one filter's state for one SMTP session; all its calls come from that session's
+// fiber, one at a time, and may suspend.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/result.h"
+#include "core/filter/verdict.h"
+#include "core/mime/envelope.h"
+#include "core/mime/message.h"
+#include "core/net/stream.h"
+
+namespace millrace::net {
+class Resolver;
+}
+
+namespace millrace::filter {
+
+// What is known of the session; owned by the SMTP session, seen by filters.
+struct SessionFacts {
+  std::string client_address;           // "" for a unix-domain client (then "localhost" rules apply)
+  std::string client_port;
+  std::string client_name = "unknown";  // verified
+  std::string reverse_client_name = "unknown";
+  enum class NameStatus { ok, not_found, forged, temporary } name_status = NameStatus::ok;
+  NameStatus reverse_name_status = NameStatus::ok;
+  std::string server_address, server_port;
+  std::string service;                  // "smtp", as in master.cf
+  std::string protocol = "SMTP";        // or ESMTP
+  std::string helo_name;
+  std::optional<net::TlsInfo> tls;
+  std::string sasl_method, sasl_username, sasl_sender;
+  unsigned long session_number = 0;     // as in the log
+  std::string stress;                   // value of the parameter
+};
+
+
+
+// Edits of one filter at one stage: all or nothing.  Recorded in order, applied by the chain when the
+// filter's verdict came in time.
+struct Edit {
+  enum class Kind { add_header, insert_header, change_header, delete_header, add_recipient, delete_recipient,
+                    change_sender, replace_body, prepend_header /* above our Received */ } kind;
+  std::size_t index = 0;     // insert: position over all headers (0 = top); change/delete: n-th of that name from 1
+  std::string name, value;   // header; or address and ESMTP parameters
+};
+
+class Journal {
+ public:
+  void add(Edit edit) { edits_.push_back(std::move(edit)); }
+  // The replacement body grows here; its size is bounded by the caller's limit.
+  Result<void> append_body(std::string_view bytes);
+  void set_body(mime::Body fresh) { body_.emplace(std::move(fresh)); }
+  const std::vector<Edit>& edits() const { return edits_; }
+  std::optional<mime::Body>& body() { return body_; }
+  bool empty() const { return edits_.empty() && !body_; }
+  void clear() { edits_.clear(); body_.reset(); }
+  int spool_directory = -1;
+
+ private:
+  std::vector<Edit> edits_;
+  std::optional<mime::Body> body_;
+};
+
+// Applies a journal; indexes as milter's (see reference of smfi_insheader, smfi_chgheader; Postfix's
+// rules around our own Received header).  One line per edit is appended to `log`.
+Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& message, std::vector<std::string>* log);
+
+struct Context {
+  const SessionFacts& session;
+  mime::Envelope& envelope;             // the transaction so far; sender and recipients accepted so far
+  const mime::Recipient* rcpt = nullptr;  // at Stage::rcpt
+  std::string_view command;             // the stage's SMTP command with its argument ("RCPT TO:<x>")
+  std::string_view typed;               // mail/rcpt: the path as typed, with brackets; helo: the name; unknown: the line
+  std::vector<std::string_view> parameters;  // mail/rcpt: ESMTP parameters
+  bool rejected = false;                // somebody before said no already (milters with RCPT_REJ are still told)
+  Verdict rejection;                    // and what
+  Deadline deadline;                    // of the stage
+  const log::Logger* log = nullptr;
+};
+
+class FilterSession {
+ public:
+  virtual ~FilterSession() = default;
+  // Envelope stages: connect, helo, mail, rcpt, data, unknown. [fiber]
+  virtual Verdict at(Stage stage, Context& context) = 0;
+  // Content: headers to end of message, in one go; `message` shows the edits of the filters before. [fiber]
+  virtual Verdict message(Context& context, const mime::Message& message, Journal& journal) = 0;
+  // The transaction is over, whatever became of it. Must not fail. [fiber]
+  virtual void abort() = 0;
+  // Is this filter told of recipients and senders that were refused before it was asked?
+  virtual bool wants_rejected() const { return false; }
+};
+
+// Common keys of each filter's block: main.cf(5), smtpd_filters.
+struct Options {
+  std::chrono::milliseconds timeout{0};       // 0: the filter's own
+  Verdict default_action;                     // when it fails; action proceed = accept
+  bool shadow = false;                        // recorded, nothing applied
+  std::size_t max_connections = 100;
+};
+
+class Filter {
+ public:
+  virtual ~Filter() = default;
+  virtual std::unique_ptr<FilterSession> open(const SessionFacts& facts) = 0;  // must not suspend
+  virtual const std::string& name() const = 0;   // for log and trace: "milter:inet:127.0.0.1:8891"
+  Options options;
+};
+
+// One line of the decision trace.
+struct TraceLine {
+  WallMicros when = 0;
+  std::string stage, filter, action, text, reason_id, failure;  // failure: the policy used, and why
+  int code = 0;
+  std::int64_t latency_us = 0;
+  bool shadow = false;
+  std::vector<std::string> edits;
+  std::string recipient;
+  std::string queue_id;
+};
+class TraceSink {
+ public:
+  virtual ~TraceSink() = default;
+  virtual void record(const SessionFacts& facts, TraceLine line) = 0;  // never suspends
+};
+
+class Chain {
+ public:
+  void add(std::shared_ptr<Filter> filter) { filters_.push_back(std::move(filter)); }
+  const std::vector<std::shared_ptr<Filter>>& filters() const { return filters_; }
+
+ private:
+  std::vector<std::shared_ptr<Filter>> filters_;
+};
+
+// The chain for one SMTP session.
+class ChainSession {
+ public:
+  ChainSession(const Chain& chain, const SessionFacts& facts, TraceSink* trace, const log::Logger& log);
+  ~ChainSession();
+  // Asks the filters in order until one stops the stage. Shadow filters are asked and not obeyed.
+  Verdict at(Stage stage, Context& context);
+  // Content, filter by filter, each filter's edits applied before the next is asked.
+  Verdict message(Context& context, mime::Message& message, int spool_directory);
+  void abort();   // end of the transaction
+  // The name of the filter behind the last stopping verdict ("" = none), for the log.
+  const std::string& last_filter() const { return last_filter_; }
+  const std::vector<std::string>& edit_log() const { return edit_log_; }
+
+ private:
+  struct Member;
+  void note(Stage stage, Member& member, const Verdict& verdict, TimePoint start, const Context& context);
+  std::vector<std::unique_ptr<Member>> members_;
+  const SessionFacts& facts_;
+  TraceSink* trace_;
+  log::Logger log_;
+  std::string last_filter_;
+  std::vector<std::string> edit_log_;
+};
+
+}  // namespace millrace::filter

@@ -1,0 +1,96 @@
+// Lookup tables, type:name.  Found, not found and error are three answers: turning an error into "not
+// found" accepts or loses mail.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+
+namespace millrace::map {
+
+using Lookup = Result<std::optional<std::string>>;  // error: Errc::temporary (or config) with the table's name
+
+class Table {
+ public:
+  virtual ~Table() = default;
+  // [loop or fiber].  Keys of indexed tables are folded to lower case here.
+  virtual Lookup find(std::string_view key) = 0;
+  // Indexed tables (hash, lmdb, inline, …) are asked for partial keys (domains, networks); patterns
+  // (regexp, pcre, cidr, static) see the full key once.  access(5), "FULL / PARTIAL KEYS".
+  virtual bool is_pattern() const = 0;
+  virtual const std::string& name() const = 0;  // "hash:/etc/postfix/access"
+};
+
+struct TableOptions {
+  std::string config_directory;   // for relative names
+  // Where a warning about a bad line goes: "file, line 3: …".
+  std::function<void(const std::string&)> warn;
+};
+
+// Opens tables once and shares them.  Not thread-safe; one per process (fronts, queue) and per tool.
+class TableSet {
+ public:
+  explicit TableSet(TableOptions options);
+  ~TableSet();
+  // "hash:/etc/postfix/access", "pcre:{{/x/ y}}", "inline:{ a=b }".  Errc::config for an unknown type,
+  // a missing file or a name that cannot be parsed, naming it.
+  Result<std::shared_ptr<Table>> open(std::string_view type_and_name);
+  // Reopens LMDB files that changed; to be called once a second. [loop]
+  void refresh();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Is this a table reference rather than a word? ("type:name", with braces understood.)
+bool looks_like_table(std::string_view word);
+
+// Splits a list parameter at commas and white space, { } groups kept whole (with their braces).
+std::vector<std::string> split_list(std::string_view text);
+
+// Several tables in order, as `transport_maps` and friends hold: the first that finds wins, the first
+// error ends the search.
+class Maps {
+ public:
+  static Result<Maps> open(TableSet& tables, std::string_view parameter_value);
+  Lookup find(std::string_view key) const;
+  // mail_addr_find(3) order: user+ext@dom, user@dom, user+ext and user when `is_local(domain)`, @dom.
+  // `extension` receives "+ext" when it was not part of the match.
+  Lookup find_address(std::string_view address, std::string_view recipient_delimiter,
+                      const std::function<bool(std::string_view)>& is_local, std::string* extension) const;
+  const std::vector<std::shared_ptr<Table>>& tables() const { return tables_; }
+  bool empty() const { return tables_.empty(); }
+
+ private:
+  std::vector<std::shared_ptr<Table>> tables_;
+};
+
+// A list parameter of names or addresses: patterns, "!pattern", "/file", "type:table"; first match wins.
+class MatchList {
+ public:
+  enum class Kind { domain, address, string };   // mydestination; mynetworks; plain words
+  // parent_matches: "example.com" also matches sub.example.com (parent_domain_matches_subdomains);
+  // otherwise ".example.com" does.
+  static Result<MatchList> open(TableSet& tables, std::string_view value, Kind kind, bool parent_matches);
+  Result<bool> matches(std::string_view domain_or_address) const;
+  // For lists that take host names and addresses alike (debug_peer_list, xclient hosts).
+  Result<bool> matches_host(std::string_view name, std::string_view address) const;
+  bool empty() const;
+  MatchList();
+  ~MatchList();
+  MatchList(MatchList&&) noexcept;
+  MatchList& operator=(MatchList&&) noexcept;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace millrace::map

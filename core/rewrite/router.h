@@ -1,0 +1,50 @@
+// Address rewriting and resolving: which class an address is in, and which transport takes it
+// (trivial-rewrite(8), ADDRESS_CLASS_README).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/base/result.h"
+#include "core/config/config.h"
+#include "core/map/table.h"
+
+namespace millrace::rewrite {
+
+enum class AddressClass { local, virtual_alias, virtual_mailbox, relay, other };
+const char* class_name(AddressClass address_class);   // "local", …, "default"
+
+struct Route {
+  AddressClass address_class = AddressClass::other;
+  std::string recipient;    // rewritten, internal form
+  std::string transport;    // "smtp": a master.cf service, or error / retry / discard
+  std::string nexthop;      // "[127.0.0.1]:2525"; for error: the text
+};
+
+class Router {
+ public:
+  // Opens the tables that routing needs.  Errors: config.
+  static Result<std::shared_ptr<Router>> make(std::shared_ptr<const config::Config> config,
+                                              const config::Params& params, map::TableSet& tables);
+  virtual ~Router() = default;
+  // Internal form in and out: appends @myorigin and .mydomain where the parameters say so, strips a
+  // final dot, resolves source routes and % and ! forms as the parameters say. Never fails.
+  virtual std::string rewrite(std::string_view address) const = 0;
+  // Errors: temporary (a table failed: defer).  `sender` for sender-dependent tables.
+  virtual Result<Route> resolve(std::string_view recipient, std::string_view sender) const = 0;
+  // Would this address be "authorized" for relaying (permit_auth_destination)? Untrusted source routes never are.
+  virtual Result<bool> is_auth_destination(std::string_view recipient) const = 0;
+  virtual Result<bool> is_local_domain(std::string_view domain) const = 0;   // mydestination and own addresses
+  // RFC 5321 domain syntax of user@domain after resolving; false for what Postfix calls "bad address syntax".
+  virtual bool is_deliverable_syntax(std::string_view address) const = 0;
+  // Is this recipient unknown in its class? (reject_unlisted_recipient) "" = known, else the reply text:
+  // "User unknown in relay recipient table"; `code_parameter` receives the value of the class's code.
+  virtual Result<std::string> unlisted(std::string_view recipient, int* code) const = 0;
+};
+
+// quote_822_local(3) / unquote_822_local(3): internal form <-> external (quoted) form, local part only.
+std::string quote_local(std::string_view internal_address);
+std::string unquote_local(std::string_view external_address);
+
+}  // namespace millrace::rewrite
