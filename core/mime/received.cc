@@ -1,0 +1,26 @@
+// See received.h.
+#include "core/mime/received.h"
+
+#include <fmt/format.h>
+
+namespace millrace::mime {
+
+Header make_received(const ReceivedFacts& facts) {
+  std::string value = fmt::format("from {} ({} [{}])", facts.helo, facts.client_name, facts.client_address);
+  if (!facts.tls.empty()) value.append("\n\t").append(facts.tls);
+  if (!facts.authenticated_sender.empty()) {
+    value.append(fmt::format("\n\t(Authenticated sender: {})", facts.authenticated_sender));
+  }
+  value.append(fmt::format("\n\tby {} ({}) with {} id {}", facts.host, facts.mail_name, facts.protocol, facts.queue_id));
+  if (facts.recipient.empty()) {
+    value.append(";\n\t");
+  } else {
+    value.append(fmt::format("\n\tfor <{}>; ", facts.recipient));
+  }
+  value.append(rfc5322_date(facts.when));
+  Header header = Header::make("Received", value);
+  header.own_received = true;
+  return header;
+}
+
+}  // namespace millrace::mime
