@@ -30,11 +30,15 @@ constexpr std::size_t kLineBytes = 16384;
 class Writer {
  public:
   explicit Writer(Options options) : options_(std::move(options)) {
-    std::thread([this] { run(); }).detach();
+    if (options_.threaded) std::thread([this] { run(); }).detach();
   }
 
   void add(int priority, std::string line) {
     const std::lock_guard lock(mutex_);
+    if (!options_.threaded) {
+      write_batch({{priority, std::move(line)}});
+      return;
+    }
     if (bytes_ + line.size() > kBufferBytes) {
       ++dropped_;
       return;
@@ -46,6 +50,7 @@ class Writer {
 
   void flush() {
     std::unique_lock lock(mutex_);
+    if (!options_.threaded) return;
     hurry_ = true;
     wake_.notify_one();
     empty_.wait_for(lock, std::chrono::seconds(2), [this] { return lines_.empty() && !writing_; });
@@ -69,11 +74,15 @@ class Writer {
       if (dropped != 0) {
         batch.emplace_back(LOG_WARNING, fmt::format("warning: log: {} lines dropped\n", dropped));
       }
-      options_.facility == Facility::syslog ? write_syslog(batch) : write_file(batch);
+      write_batch(batch);
       lock.lock();
       writing_ = false;
       empty_.notify_all();
     }
+  }
+
+  void write_batch(const std::deque<std::pair<int, std::string>>& batch) {
+    options_.facility == Facility::syslog ? write_syslog(batch) : write_file(batch);
   }
 
   void write_file(const std::deque<std::pair<int, std::string>>& batch) const {

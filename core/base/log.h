@@ -19,6 +19,7 @@ struct Options {
   Facility facility = Facility::standard_error;
   int fd = 2;              // for file and standard_error: where to write; not closed
   std::string host;        // host name in each line of a file
+  bool threaded = true;    // false: each line is written at once by its caller (the master, tools)
 };
 
 // Starts the writer of this process.  To be called again in each forked child (threads do not survive a
