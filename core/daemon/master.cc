@@ -1,0 +1,325 @@
+#include "core/daemon/master.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "core/daemon/front.h"
+#include "core/daemon/queue_role.h"
+
+namespace millrace::daemon {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds kPrepareLimit{60};       // a generation that is not ready by then is given up
+constexpr milliseconds kStopFronts{1500};  // sessions get this long to end; then the queue is closed
+constexpr milliseconds kStopQueue{2000};
+constexpr seconds kRestartDelay{1};        // for a child that died at once
+
+const char* kind_name(Child::Kind kind) { return kind == Child::Kind::front ? "front" : "queue"; }
+
+int block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) sigaddset(&set, number);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+}  // namespace
+
+Master::Master(std::string config_directory, Setup first, Listeners& listeners, log::Logger log)
+    : config_directory_(std::move(config_directory)),
+      current_(std::move(first)),
+      listeners_(listeners),
+      log_(std::move(log)) {}
+
+Result<void> Master::spawn(Child::Kind kind, int slot, const Setup& setup) {
+  log::flush();
+  auto child = spawn_child(kind, slot, setup.generation, [&](int channel) {
+    for (Child& other : children_) ::close(other.channel);
+    return kind == Child::Kind::front ? front_main(setup, slot, channel) : queue_main(setup, channel);
+  });
+  if (!child) return tl::unexpected(child.error());
+  children_.push_back(std::move(*child));
+  return {};
+}
+
+Result<void> Master::spawn_generation(const Setup& setup) {
+  if (auto made = spawn(Child::Kind::queue, 0, setup); !made) return made;
+  for (int slot = 0; slot < setup.fronts; ++slot) {
+    if (auto made = spawn(Child::Kind::front, slot, setup); !made) return made;
+  }
+  return {};
+}
+
+bool Master::tell(Child& child, std::string_view word) {
+  const std::string line = std::string(word) + "\n";
+  return ::write(child.channel, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+}
+
+bool Master::any(Child::Kind kind, unsigned generation) const {
+  return std::any_of(children_.begin(), children_.end(),
+                     [&](const Child& c) { return c.kind == kind && c.generation == generation; });
+}
+
+bool Master::all_ready(unsigned generation) const {
+  return std::none_of(children_.begin(), children_.end(), [&](const Child& c) {
+    return c.generation == generation && c.state == Child::State::preparing;
+  });
+}
+
+// A new generation begins when all of it is ready.  Its fronts go at once; its queue process waits for
+// the old one to close the store.
+void Master::advance() {
+  if (stopping_ != Stopping::no) return;
+  if (next_ && all_ready(next_->generation)) {
+    for (Child& child : children_) {
+      if (child.generation < next_->generation && child.state == Child::State::running) {
+        tell(child, "drain");
+        child.state = Child::State::draining;
+      }
+    }
+    listeners_.close_others(next_->plan);
+    current_ = std::move(*next_);
+    next_.reset();
+    log_.info(fmt::format("reload -- version {}, configuration {}", current_.config->params().mail_version,
+                          config_directory_));
+  }
+  for (Child& child : children_) {
+    if (child.state != Child::State::ready || child.generation != current_.generation) continue;
+    const bool old_queue_lives =
+        std::any_of(children_.begin(), children_.end(), [&](const Child& c) {
+          return c.kind == Child::Kind::queue && c.pid != child.pid && c.generation < child.generation;
+        });
+    if (child.kind == Child::Kind::queue && old_queue_lives) continue;
+    if (!serving_ && !all_ready(current_.generation)) continue;
+    tell(child, "go");
+    child.state = Child::State::running;
+  }
+  if (!serving_ && all_ready(current_.generation) && !failed_) {
+    serving_ = true;
+    log_.info(fmt::format("daemon started -- version {}, configuration {}", current_.config->params().mail_version,
+                          config_directory_));
+    if (ready_fd_ >= 0) {
+      (void)!::write(ready_fd_, "1", 1);
+      ::close(ready_fd_);
+      ready_fd_ = -1;
+    }
+  }
+}
+
+void Master::take_line(Child& child, std::string_view line) {
+  if (line == "ready") {
+    child.state = Child::State::ready;
+  } else if (line.starts_with("error ")) {
+    const std::string text(line.substr(6));
+    if (next_ && child.generation == next_->generation) {
+      log_.error(fmt::format("reload: {}", text));
+    } else {
+      log_.fatal(text);
+      if (!serving_) fmt::print(stderr, "millrace: fatal: {}\n", text);
+    }
+  } else if (line.starts_with("warning ")) {
+    log_.warning(line.substr(8));
+  }
+}
+
+void Master::read_channel(Child& child) {
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(child.channel, buffer, sizeof buffer);
+    if (n <= 0) return;
+    child.input.append(buffer, static_cast<std::size_t>(n));
+    std::size_t end;
+    while ((end = child.input.find('\n')) != std::string::npos) {
+      take_line(child, std::string_view(child.input).substr(0, end));
+      child.input.erase(0, end + 1);
+    }
+    if (child.input.size() > sizeof buffer) child.input.clear();
+  }
+}
+
+void Master::reap() {
+  int status = 0;
+  for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+    const auto it = std::find_if(children_.begin(), children_.end(), [&](const Child& c) { return c.pid == pid; });
+    if (it == children_.end()) continue;
+    read_channel(*it);
+    const Child child = *it;
+    ::close(it->channel);
+    children_.erase(it);
+    ended(child, status);
+  }
+}
+
+void Master::ended(const Child& child, int status) {
+  if (child.kind == Child::Kind::front) {
+    current_.shared->fronts[child.generation % 2][child.slot].sessions = 0;
+  }
+  if (stopping_ != Stopping::no || child.state == Child::State::draining) return;
+  const std::string how = WIFSIGNALED(status) ? fmt::format("killed by signal {}", WTERMSIG(status))
+                                              : fmt::format("exit status {}", WEXITSTATUS(status));
+  if (next_ && child.generation == next_->generation) {
+    refuse_reload(fmt::format("process {} ({} of the new configuration): {}", child.pid, kind_name(child.kind), how));
+    return;
+  }
+  if (!serving_) {
+    failed_ = true;
+    exit_status_ = 1;
+    begin_stop();
+    return;
+  }
+  if (child.generation != current_.generation) return;
+  log_.warning(fmt::format("process {} ({}): {}", child.pid, kind_name(child.kind), how));
+  const bool at_once = SteadyClock::now() - child.started < kRestartDelay;
+  restarts_.push_back({child.kind, child.slot, SteadyClock::now() + (at_once ? kRestartDelay : seconds(0))});
+}
+
+void Master::refuse_reload(const std::string& why) {
+  if (!next_) return;
+  log_.error(fmt::format("reload refused, the running configuration stays: {}", why));
+  const unsigned generation = next_->generation;
+  for (Child& child : children_) {
+    if (child.generation != generation) continue;
+    child.state = Child::State::draining;
+    ::kill(child.pid, SIGKILL);
+  }
+  listeners_.close_others(current_.plan);
+  next_.reset();
+}
+
+void Master::begin_reload() {
+  if (next_ || stopping_ != Stopping::no) return;
+  config::Findings findings;
+  auto setup = std::make_unique<Setup>(current_);
+  setup->config = config::Config::load(config_directory_, findings);
+  setup->plan = plan_listeners(*setup->config, findings);
+  for (const auto& line : findings.lines) {
+    const std::string text = fmt::format("{}: {}: {}", line.where.to_text(), line.parameter, line.text);
+    line.is_error ? log_.error(text) : log_.warning(text);
+  }
+  const auto refuse = [&](const std::string& why) {
+    log_.error(fmt::format("reload refused, the running configuration stays: {}", why));
+    listeners_.close_others(current_.plan);
+  };
+  if (findings.has_errors()) return refuse("see the errors above");
+  if (setup->config->params().queue_directory != current_.config->params().queue_directory) {
+    return refuse("queue_directory cannot change without a restart");
+  }
+  const auto owner = find_owner(*setup->config);
+  if (!owner) return refuse(owner.error().context);
+  if (auto made = make_directories(*setup->config, *owner); !made) return refuse(made.error().context);
+  if (auto opened = listeners_.open(setup->plan); !opened) return refuse(opened.error().context);
+  setup->owner = *owner;
+  setup->listening.clear();
+  for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners_.fd(place.at));
+  ++setup->generation;
+  next_ = std::move(setup);
+  reload_until_ = SteadyClock::now() + kPrepareLimit;
+  if (auto spawned = spawn_generation(*next_); !spawned) refuse_reload(spawned.error().context);
+}
+
+void Master::begin_stop() {
+  if (stopping_ != Stopping::no) return;
+  if (serving_) log_.info("terminating on signal 15");
+  stopping_ = Stopping::fronts;
+  stop_step_at_ = SteadyClock::now() + kStopFronts;
+  restarts_.clear();
+  for (Child& child : children_) {
+    if (child.kind == Child::Kind::front || !serving_) tell(child, "stop");
+  }
+}
+
+// Fronts first, then the queue that took their messages, then whoever is left is killed.
+void Master::step_stop() {
+  const bool fronts_left =
+      std::any_of(children_.begin(), children_.end(), [](const Child& c) { return c.kind == Child::Kind::front; });
+  const bool late = SteadyClock::now() >= stop_step_at_;
+  if (stopping_ == Stopping::fronts && (!fronts_left || late)) {
+    stopping_ = Stopping::queue;
+    stop_step_at_ = SteadyClock::now() + kStopQueue;
+    for (Child& child : children_) {
+      child.kind == Child::Kind::queue ? (void)tell(child, "stop") : (void)::kill(child.pid, SIGKILL);
+    }
+  } else if (stopping_ == Stopping::queue && late) {
+    stopping_ = Stopping::kill;
+    for (Child& child : children_) ::kill(child.pid, SIGKILL);
+    stop_step_at_ = SteadyClock::now() + seconds(1);
+  }
+}
+
+void Master::reopen_log() {
+  auto options = open_log(*current_.config, true);
+  if (!options || options->facility != log::Facility::file) return;
+  if (::dup3(options->fd, current_.log_options.fd, O_CLOEXEC) >= 0) ::close(options->fd);
+}
+
+int Master::poll_timeout_ms() const {
+  TimePoint next = SteadyClock::now() + seconds(3600);
+  for (const Restart& restart : restarts_) next = std::min(next, restart.at);
+  if (next_) next = std::min(next, reload_until_);
+  if (stopping_ != Stopping::no) next = std::min(next, stop_step_at_);
+  const auto left = std::chrono::ceil<milliseconds>(next - SteadyClock::now()).count();
+  return static_cast<int>(std::clamp<long>(left, 0, 3600000));
+}
+
+int Master::run(int ready_fd) {
+  ready_fd_ = ready_fd;
+  const int signals = block_signals();
+  if (auto spawned = spawn_generation(current_); !spawned) {
+    log_.fatal(spawned.error().context);
+    exit_status_ = 1;
+    begin_stop();
+  }
+  while (stopping_ == Stopping::no || !children_.empty()) {
+    std::vector<pollfd> polled{{signals, POLLIN, 0}};
+    std::vector<pid_t> owners{0};
+    for (const Child& child : children_) {
+      polled.push_back({child.channel, POLLIN, 0});
+      owners.push_back(child.pid);
+    }
+    ::poll(polled.data(), polled.size(), poll_timeout_ms());
+    for (std::size_t i = 1; i < polled.size(); ++i) {
+      if (polled[i].revents == 0) continue;
+      for (Child& child : children_) {
+        if (child.pid == owners[i]) read_channel(child);
+      }
+    }
+    for (signalfd_siginfo info; ::read(signals, &info, sizeof info) == sizeof info;) {
+      if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) begin_stop();
+      if (info.ssi_signo == SIGHUP) begin_reload();
+      if (info.ssi_signo == SIGUSR1) reopen_log();
+    }
+    reap();
+    if (next_ && SteadyClock::now() >= reload_until_) refuse_reload("not ready within 60 s");
+    for (auto it = restarts_.begin(); it != restarts_.end();) {
+      if (it->at > SteadyClock::now()) {
+        ++it;
+        continue;
+      }
+      if (auto spawned = spawn(it->kind, it->slot, current_); !spawned) {
+        log_.error(spawned.error().context);
+        it->at = SteadyClock::now() + kRestartDelay;
+        ++it;
+      } else {
+        it = restarts_.erase(it);
+      }
+    }
+    advance();
+    if (stopping_ != Stopping::no) step_stop();
+  }
+  return exit_status_;
+}
+
+}  // namespace millrace::daemon

@@ -1,0 +1,12 @@
+// The queue role: store, scheduler and delivery, on one event loop, without privileges.
+#pragma once
+
+#include "core/daemon/setup.h"
+
+namespace millrace::daemon {
+
+// The whole life of the queue process: prepare, report ready, wait for "go" (the store is free then),
+// serve, and at "drain" or "stop" let deliveries end, commit and close.  Returns the exit status.
+int queue_main(const Setup& setup, int channel);
+
+}  // namespace millrace::daemon

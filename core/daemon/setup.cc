@@ -1,0 +1,89 @@
+#include "core/daemon/setup.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/base/assert.h"
+
+namespace millrace::daemon {
+
+SharedBlock* map_shared_block() {
+  void* memory = ::mmap(nullptr, sizeof(SharedBlock), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  MR_ASSERT(memory != MAP_FAILED);
+  return new (memory) SharedBlock();
+}
+
+std::string queue_socket_path(const config::Config& config) {
+  return config.params().queue_directory + "/private/queue";
+}
+
+std::string control_socket_path(const config::Config& config) {
+  return config.params().queue_directory + "/public/control";
+}
+
+std::string store_directory(const config::Config& config) { return config.params().queue_directory + "/store"; }
+
+std::string trace_directory(const config::Config& config) { return config.params().queue_directory + "/trace"; }
+
+log::Logger logger_for(const config::Config& config, std::string_view program, const config::Service* service) {
+  const std::string name = config.value("syslog_name", service).value_or("postfix");
+  return log::Logger(fmt::format("{}/{}", name, program));
+}
+
+Result<log::Options> open_log(const config::Config& config, bool foreground) {
+  log::Options options;
+  options.threaded = false;
+  const std::string& path = config.params().maillog_file;
+  if (!path.empty()) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return fail(Errc::config, fmt::format("maillog_file: {}: {}", path, std::strerror(errno)));
+    options.facility = log::Facility::file;
+    options.fd = fd;
+    options.host = config.params().myhostname.substr(0, config.params().myhostname.find('.'));
+  } else if (foreground && ::access("/dev/log", F_OK) != 0) {
+    options.facility = log::Facility::standard_error;
+  } else {
+    options.facility = log::Facility::syslog;
+  }
+  return options;
+}
+
+Result<void> make_directories(const config::Config& config, const Owner& owner) {
+  const std::string& queue = config.params().queue_directory;
+  const bool is_root = ::geteuid() == 0;
+  const auto make = [&](const std::string& path, mode_t mode, bool owned) -> Result<void> {
+    if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+      return fail(Errc::config, fmt::format("mkdir {}: {}", path, std::strerror(errno)));
+    }
+    if (is_root && owned && (::chown(path.c_str(), owner.uid, owner.gid) != 0 || ::chmod(path.c_str(), mode) != 0)) {
+      return fail(Errc::config, fmt::format("chown {}: {}", path, std::strerror(errno)));
+    }
+    return {};
+  };
+  struct Directory {
+    std::string path;
+    mode_t mode;
+    bool owned;
+  };
+  const Directory wanted[] = {
+      {queue, 0755, false},
+      {queue + "/pid", 0755, false},
+      {queue + "/private", 0700, true},
+      {queue + "/public", 0755, true},
+      {store_directory(config), 0700, true},
+      {trace_directory(config), 0700, true},
+      {config.params().data_directory, 0755, true},
+  };
+  for (const Directory& directory : wanted) {
+    if (auto made = make(directory.path, directory.mode, directory.owned); !made) return made;
+  }
+  return {};
+}
+
+}  // namespace millrace::daemon

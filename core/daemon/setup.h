@@ -1,0 +1,50 @@
+// What all roles are given: the configuration of one generation and what the master opened for it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/config/config.h"
+#include "core/daemon/child.h"
+#include "core/daemon/listeners.h"
+#include "core/daemon/shared.h"
+
+namespace millrace::smtp {
+class Anvil;
+}
+
+namespace millrace::daemon {
+
+struct Setup {
+  std::shared_ptr<const config::Config> config;
+  Owner owner;
+  log::Options log_options;         // of this instance: file descriptor or syslog
+  std::vector<ListenPlan> plan;     // of the smtpd services
+  std::vector<int> listening;       // descriptor for each entry of plan
+  SharedBlock* shared = nullptr;
+  smtp::Anvil* anvil = nullptr;
+  unsigned generation = 0;
+  int fronts = 1;
+  bool dry_run = false;             // `check`: prepare everything, touch nothing
+};
+
+// Paths below queue_directory.
+std::string queue_socket_path(const config::Config& config);    // fronts to queue: private/queue
+std::string control_socket_path(const config::Config& config);  // tools to queue: public/control
+std::string store_directory(const config::Config& config);
+std::string trace_directory(const config::Config& config);
+
+// "postfix/master" and friends: syslog_name of the service (or main.cf) with the program's name.
+log::Logger logger_for(const config::Config& config, std::string_view program,
+                       const config::Service* service = nullptr);
+
+// Where log lines of this configuration go; opens maillog_file.  `foreground`: standard error takes them
+// when neither a file is named nor a syslog socket exists.
+Result<log::Options> open_log(const config::Config& config, bool foreground);
+
+// Makes the directories below queue_directory with their owners and modes; data_directory too.
+Result<void> make_directories(const config::Config& config, const Owner& owner);
+
+}  // namespace millrace::daemon
