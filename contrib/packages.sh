@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs what Millrace needs on Debian 12: to build, and for the demo and the tests (real milters and
+# policy services, real SMTP clients).  Run as root; daemons of these packages are not started.
+set -eu
+packages="
+  build-essential cmake ninja-build ccache mold pkg-config ca-certificates
+  libboost1.81-dev libboost-context1.81-dev libssl-dev libunbound-dev liblmdb-dev libpcre2-dev
+  liblua5.4-dev libexpected-dev libfmt-dev libcli11-dev nlohmann-json3-dev libidn2-dev catch2
+  clang libclang-rt-14-dev libmilter-dev
+  python3 openssl curl procps util-linux mount iproute2
+  opendkim opendkim-tools postgrey postfix swaks pflogsumm python3-dkim mandoc
+"
+missing=""
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+# No daemon of a package starts on its own: the tests start their own copies on loopback.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod 755 "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+# shellcheck disable=SC2086
+apt-get install -q -y --no-install-recommends $missing
