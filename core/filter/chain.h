@@ -44,6 +44,7 @@ struct SessionFacts {
   std::string sasl_method, sasl_username, sasl_sender;
   unsigned long session_number = 0;     // as in the log
   std::string stress;                   // value of the parameter
+  bool improper_pipelining = false;     // the client sent commands ahead of replies it had to wait for
 };
 
 
@@ -80,10 +81,12 @@ Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& me
 
 struct Context {
   const SessionFacts& session;
-  mime::Envelope& envelope;             // the transaction so far; sender and recipients accepted so far
-  const mime::Recipient* rcpt = nullptr;  // at Stage::rcpt
+  // The transaction so far; sender and recipients accepted so far, not yet rewritten.  Before the end of
+  // data, size is what the client declared with SIZE=.  At mail the sender is already set.
+  mime::Envelope& envelope;
+  const mime::Recipient* rcpt = nullptr;  // at Stage::rcpt and vrfy
   std::string_view command;             // the stage's SMTP command with its argument ("RCPT TO:<x>")
-  std::string_view typed;               // mail/rcpt: the path as typed, with brackets; helo: the name; unknown: the line
+  std::string_view typed;               // mail/rcpt: the path as typed, with brackets; helo: the name; vrfy, etrn: the argument; unknown: the line
   std::vector<std::string_view> parameters;  // mail/rcpt: ESMTP parameters
   bool rejected = false;                // somebody before said no already (milters with RCPT_REJ are still told)
   Verdict rejection;                    // and what

@@ -8,7 +8,8 @@
 
 namespace millrace::filter {
 
-enum class Stage { connect, helo, mail, rcpt, data, header, eoh, body, eom, abort, close, unknown };
+// The milter names, and vrfy and etrn, which restrictions are asked about and milters are not.
+enum class Stage { connect, helo, mail, rcpt, data, header, eoh, body, eom, abort, close, unknown, vrfy, etrn };
 std::string_view stage_name(Stage stage);  // "connect", …
 
 enum class Action {
@@ -23,6 +24,19 @@ enum class Action {
 std::string_view action_name(Action action);
 
 // Filled so far as the action needs it.  `code` 0 stands for the action's default (550/451/421).
+//
+// What the SMTP session makes of it:
+// - reason_id that begins with "milter" is logged as "milter-reject: STAGE from …" (milter-discard,
+//   milter-hold), any other as "reject: STAGE from …"; a fact ("log", "no") keeps the session from
+//   logging the verdict at all, for a filter that has done so itself.
+// - text is sent and logged as it is: a restriction's already begins "<b@dest.example>: ".
+// - disconnect, and every reply with code 421 or 521, closes the session after the reply.
+// - sticky, at connect and helo: Sendmail's and Postfix's rule for milters.  connect: 5xx becomes
+//   "554 host ESMTP not accepting connections", 421 "421 host Service unavailable - try again later",
+//   4xx the usual greeting; helo: 250.  The verdict itself answers every MAIL, RCPT, DATA, VRFY, ETRN,
+//   STARTTLS, AUTH and unknown command that follows.  Not sticky: the verdict answers the command at
+//   once; at connect a 5xx replaces the greeting and all commands but QUIT get 503 5.7.0.
+// - discard, quarantine: hold for the message (also when said at rcpt or mail); the client sees 250.
 struct Verdict {
   Action action = Action::proceed;
   int code = 0;
