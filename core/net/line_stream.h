@@ -32,17 +32,22 @@ class LineStream {
   Result<void> flush(Deadline deadline);
   std::size_t pending_output() const { return output_.size(); }
 
-  // Gives the input buffer back while nothing is pending: an idle session keeps no buffer.
+  // Gives the input buffer back while nothing is pending: an idle session keeps no buffer.  Reading does
+  // this by itself when it is about to wait with an empty buffer.
   void release_buffer();
 
   Stream& stream() { return *stream_; }
 
  private:
   Result<void> fill(Deadline deadline);
+  Result<Line> drop_rest(std::size_t limit, Deadline deadline);
+  void make_room();
   std::unique_ptr<Stream> stream_;
   std::size_t buffer_bytes_;
-  std::string input_, output_;
-  std::size_t start_ = 0;
+  std::string output_;
+  std::unique_ptr<char[]> input_;         // what is buffered is [start_, end_)
+  std::size_t capacity_ = 0, start_ = 0, end_ = 0;
+  std::size_t last_read_ = 0;             // tells a dialogue from bulk data
 };
 
 }  // namespace millrace::net

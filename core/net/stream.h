@@ -58,7 +58,8 @@ struct ConnectOptions {
 
 // A connected socket.  Takes ownership of `fd` (made non-blocking; TCP_NODELAY is set on TCP).
 std::unique_ptr<Stream> make_stream(int fd);
-// [fiber]; errors: refused, timeout, io.
+// [fiber]; errors: refused, timeout, canceled, io, config (no address).  The context is the system's text
+// alone ("Connection refused"): the caller knows what it was connecting to.
 Result<std::unique_ptr<Stream>> connect(const Endpoint& to, const ConnectOptions& options, Deadline deadline);
 
 // Accepts on a listening socket (not owned, shared by several processes) and calls `accepted` on the

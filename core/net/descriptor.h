@@ -1,0 +1,44 @@
+// Inside of core/net: a non-blocking descriptor of this thread's loop, and waiting for it.
+// The rule for users: try the system call first, wait only on EAGAIN.
+#pragma once
+
+#include <memory>
+
+#include "core/base/clock.h"
+#include "core/base/result.h"
+
+namespace millrace::net {
+
+// What is told when a descriptor is ready, on the loop's stack.
+class ReadyHandler {
+ public:
+  virtual void ready() = 0;
+
+ protected:
+  ~ReadyHandler() = default;
+};
+
+class Descriptor {
+ public:
+  enum class Direction : unsigned char { read, write };
+
+  explicit Descriptor(int fd);  // owned; made non-blocking
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+
+  int fd() const { return fd_; }  // -1 after close()
+  void close();
+  int release();                  // stops watching; the caller owns the descriptor again
+
+  // [fiber] One fiber per direction.  Errors: timeout, canceled, closed.
+  Result<void> wait(Direction direction, Deadline deadline);
+  // Tells `handler` once; null takes the request back.
+  void notify(Direction direction, ReadyHandler* handler);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+  int fd_;
+};
+
+}  // namespace millrace::net

@@ -1,0 +1,333 @@
+#include <cxxabi.h>
+#include <fmt/format.h>
+
+#include <cstring>
+#include <new>
+
+#include "core/base/assert.h"
+#include "core/net/loop_impl.h"
+#include "core/net/sanitizer.h"
+
+namespace millrace::net {
+namespace {
+
+thread_local Loop* this_loop = nullptr;
+
+Loop::Impl& here() {
+  MR_ASSERT(this_loop != nullptr);
+  return this_loop->impl();
+}
+
+void swap_exceptions(ExceptionState& out, const ExceptionState& in) {
+  void* globals = abi::__cxa_get_globals();
+  std::memcpy(&out, globals, sizeof out);
+  std::memcpy(globals, &in, sizeof in);
+}
+
+}  // namespace
+
+struct Loop::Impl::LoopRemote : Remote {
+  void post(std::function<void()> task) override {
+    const std::lock_guard lock(mutex);
+    if (loop == nullptr) return;
+    asio::post(loop->io, [loop = loop, task = std::move(task)] { loop->slice(task); });
+  }
+  std::mutex mutex;
+  Loop::Impl* loop = nullptr;
+};
+
+// --- the loop -----------------------------------------------------------------------------------
+
+Loop::Impl::Impl(Loop& owner) : outer(this_loop) {
+  remote = std::make_shared<LoopRemote>();
+  remote->loop = this;
+  this_loop = &owner;
+}
+
+Loop::Impl::~Impl() {
+  // Suspended fibers are never destroyed, they are told to go: their waits fail from now on.  One that
+  // holds out longer than this (work on the pool that does not end) is leaked with its stack.
+  cancel_all();
+  const TimePoint patience = SteadyClock::now() + std::chrono::seconds(10);
+  io.restart();
+  while (fiber_count > 0 && SteadyClock::now() < patience) io.run_one_for(std::chrono::milliseconds(50));
+  const std::lock_guard lock(remote->mutex);
+  remote->loop = nullptr;
+  this_loop = outer;
+}
+
+Loop::Loop() : impl_(std::make_unique<Impl>(*this)) {}
+Loop::~Loop() = default;
+
+Loop& Loop::current() {
+  MR_ASSERT(this_loop != nullptr);
+  return *this_loop;
+}
+
+Loop* Loop::current_or_null() { return this_loop; }
+
+void Loop::run() {
+  Loop* const before = std::exchange(this_loop, this);
+  for (;;) {
+    impl_->io.restart();  // before the look at the flag, so that no stop() is lost in between
+    if (impl_->stop_wanted.exchange(false)) break;
+    impl_->io.run();
+  }
+  this_loop = before;
+}
+
+void Loop::stop() {
+  impl_->stop_wanted = true;
+  impl_->io.stop();
+}
+
+void Loop::post(std::function<void()> task) {
+  asio::post(impl_->io, [impl = impl_.get(), task = std::move(task)] { impl->slice(task); });
+}
+
+Result<void> Loop::spawn(Stack stack, std::function<void()> body) {
+  return impl_->spawn(stack, std::move(body));
+}
+
+std::size_t Loop::fibers() const { return impl_->fiber_count; }
+void Loop::cancel_all() { impl_->cancel_all(); }
+bool in_fiber() { return running_fiber() != nullptr; }
+
+void Loop::Impl::report_exception(const char* what) {
+  log::Logger().error(fmt::format("exception left a task or fiber: {}", what));
+}
+
+// --- fibers -------------------------------------------------------------------------------------
+
+Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
+  const std::optional<StackMemory> memory = stacks.take(kind);
+  if (!memory) return fail(Errc::limit, "no more stacks (vm.max_map_count)");
+  constexpr std::size_t kAlign = 64;
+  static_assert(alignof(Fiber) <= kAlign);
+  char* top = memory->base + memory->size - (sizeof(Fiber) + kAlign - 1) / kAlign * kAlign;
+  Fiber& fiber = *new (top) Fiber;
+  fiber.memory = *memory;
+  fiber.kind = kind;
+  fiber.loop = this;
+  fiber.body = std::move(body);
+  fiber.fire = [](TimerEntry& self) {
+    Fiber& timed_out = static_cast<Fiber&>(self);
+    timed_out.loop->wake(timed_out, Woke::timeout);
+  };
+  fiber.sanitizer = sanitizer_new_fiber();
+  fiber.context = boost::context::detail::make_fcontext(
+      top, static_cast<std::size_t>(top - memory->base), [](auto from) { fiber_main(from); });
+  fiber.older = fibers;
+  if (fibers != nullptr) fibers->newer = &fiber;
+  fibers = &fiber;
+  ++fiber_count;
+  make_ready(fiber);
+  return {};
+}
+
+void Loop::Impl::fiber_main(boost::context::detail::transfer_t from) {
+  Fiber& self = *static_cast<Fiber*>(from.data);
+  Loop::Impl& loop = *self.loop;
+  sanitizer_arrive(nullptr, &loop.loop_stack, &loop.loop_stack_size);
+  loop.loop_context = from.fctx;
+  guarded(self.body);
+  self.body = nullptr;  // what it holds is destroyed on the fiber
+  self.done = true;
+  sanitizer_leave(nullptr, loop.loop_stack, loop.loop_stack_size);
+  sanitizer_switch(loop.loop_sanitizer);
+  boost::context::detail::jump_fcontext(loop.loop_context, nullptr);
+  __builtin_unreachable();
+}
+
+// From the loop's stack into the fiber, until it suspends or ends.
+void Loop::Impl::resume(Fiber& fiber) {
+  do {
+    if (fiber.loop_call != nullptr) std::exchange(fiber.loop_call, nullptr)(fiber.loop_call_argument);
+    fiber.suspended = false;
+    running = &fiber;
+    ExceptionState own;
+    swap_exceptions(own, fiber.exceptions);
+    const char* const own_holder = watch.swap_holder(fiber.holder);
+    void* fake = nullptr;
+    sanitizer_leave(&fake, fiber.memory.base, fiber.memory.size);
+    loop_sanitizer = sanitizer_this_fiber();
+    sanitizer_switch(fiber.sanitizer);
+    fiber.context = boost::context::detail::jump_fcontext(fiber.context, &fiber).fctx;
+    sanitizer_arrive(fake, nullptr, nullptr);
+    fiber.holder = watch.swap_holder(own_holder);
+    swap_exceptions(fiber.exceptions, own);
+    running = nullptr;
+  } while (fiber.loop_call != nullptr);
+  if (fiber.done) destroy(fiber);
+}
+
+void Loop::Impl::switch_to_loop(Fiber& fiber) {
+  sanitizer_leave(&fiber.fake_stack, loop_stack, loop_stack_size);
+  sanitizer_switch(loop_sanitizer);
+  const auto from = boost::context::detail::jump_fcontext(loop_context, nullptr);
+  sanitizer_arrive(fiber.fake_stack, &loop_stack, &loop_stack_size);
+  loop_context = from.fctx;
+}
+
+void Loop::Impl::destroy(Fiber& fiber) {
+  (fiber.newer != nullptr ? fiber.newer->older : fibers) = fiber.older;
+  if (fiber.older != nullptr) fiber.older->newer = fiber.newer;
+  --fiber_count;
+  sanitizer_delete_fiber(fiber.sanitizer);
+  const Stack kind = fiber.kind;
+  const StackMemory memory = fiber.memory;
+  fiber.~Fiber();
+  stacks.give_back(kind, memory);
+}
+
+Woke Loop::Impl::suspend(Deadline deadline, Cancel cancel) {
+  MR_ASSERT(running != nullptr);
+  Fiber& self = *running;
+  if (canceled && cancel == Cancel::allowed) return Woke::canceled;
+  self.woke = Woke::not_yet;
+  self.suspended = true;
+  self.cancelable = cancel == Cancel::allowed;
+  if (deadline.at != TimePoint::max()) {
+    self.at = deadline.at;
+    start_timer(self);
+  }
+  switch_to_loop(self);
+  return self.woke;
+}
+
+void Loop::Impl::wake(Fiber& fiber, Woke why) {
+  if (!fiber.suspended || fiber.woke != Woke::not_yet) return;
+  fiber.woke = why;
+  timers.erase(fiber);
+  make_ready(fiber);
+}
+
+void Loop::Impl::make_ready(Fiber& fiber) {
+  fiber.next_ready = nullptr;
+  (ready_first == nullptr ? ready_first : ready_last->next_ready) = &fiber;
+  ready_last = &fiber;
+  if (!in_slice && !drain_posted) {
+    drain_posted = true;
+    asio::post(io, [this] {
+      drain_posted = false;
+      slice([] {});
+    });
+  }
+}
+
+// Those that are ready now, once each: what they make ready waits for the next round, so that fibers
+// which keep waking each other leave sockets and timers their turn.
+void Loop::Impl::run_ready() {
+  Fiber* next = std::exchange(ready_first, nullptr);
+  Fiber* const last = std::exchange(ready_last, nullptr);
+  while (next != nullptr) {
+    Fiber& fiber = *next;
+    next = next == last ? nullptr : fiber.next_ready;
+    resume(fiber);
+  }
+  if (ready_first != nullptr && !drain_posted) {
+    drain_posted = true;
+    asio::post(io, [this] {
+      drain_posted = false;
+      slice([] {});
+    });
+  }
+}
+
+void Loop::Impl::cancel_all() {
+  canceled = true;
+  for (Fiber* fiber = fibers; fiber != nullptr; fiber = fiber->older) {
+    if (fiber->cancelable) wake(*fiber, Woke::canceled);
+  }
+}
+
+// --- timers -------------------------------------------------------------------------------------
+
+void Loop::Impl::start_timer(TimerEntry& entry) {
+  timers.insert(entry);
+  // Later deadlines than the armed one cost nothing; an entry that is gone when the timer fires costs
+  // one idle look.
+  if (entry.at < armed_at) arm(entry.at);
+}
+
+void Loop::Impl::arm(TimePoint at) {
+  armed_at = at;
+  timer.expires_at(at);
+  timer.async_wait([this](const boost::system::error_code& error) {
+    if (!error) fire_timers();
+  });
+}
+
+void Loop::Impl::fire_timers() {
+  armed_at = TimePoint::min();  // nobody needs to arm it before the end of this
+  slice([this] {
+    const TimePoint now = SteadyClock::now();
+    while (!timers.empty() && timers.first().at <= now) {
+      TimerEntry& due = timers.first();
+      timers.erase(due);
+      due.fire(due);
+    }
+  });
+  armed_at = TimePoint::max();
+  if (!timers.empty()) arm(timers.first().at);
+}
+
+// --- the watchdog -------------------------------------------------------------------------------
+
+void Watch::begin() {
+  started_ = SteadyClock::now();
+  worst_ = {};
+  culprit_ = "";
+}
+
+const char* Watch::swap_holder(const char* name) {
+  if (*holder_ != '\0' || *name != '\0') {
+    const TimePoint now = SteadyClock::now();
+    if (*holder_ != '\0' && now - holder_since_ > worst_) {
+      worst_ = now - holder_since_;
+      culprit_ = holder_;
+    }
+    holder_since_ = now;
+  }
+  return std::exchange(holder_, name);
+}
+
+void Watch::end(const log::Logger& logger) {
+  const auto lag = SteadyClock::now() - started_;
+  if (lag < kLag) return;
+  const bool foreign = *culprit_ != '\0' && worst_ * 2 > lag;
+  logger.warning(fmt::format("event loop held for {} ms by {}",
+                             std::chrono::duration_cast<std::chrono::milliseconds>(lag).count(),
+                             foreign ? culprit_ : "the core"));
+}
+
+LoopHolder::LoopHolder(const char* name)
+    : previous_(this_loop == nullptr ? "" : here().watch.swap_holder(name)) {}
+
+LoopHolder::~LoopHolder() {
+  if (this_loop != nullptr) here().watch.swap_holder(previous_);
+}
+
+// --- scheduler.h --------------------------------------------------------------------------------
+
+Fiber* running_fiber() { return this_loop == nullptr ? nullptr : this_loop->impl().running; }
+Woke suspend(Deadline deadline, Cancel cancel) { return here().suspend(deadline, cancel); }
+void wake(Fiber& fiber) { fiber.loop->wake(fiber, Woke::event); }
+bool loop_canceled() { return here().canceled; }
+void start_timer(TimerEntry& entry) { here().start_timer(entry); }
+void stop_timer(TimerEntry& entry) { here().timers.erase(entry); }
+std::shared_ptr<Remote> remote_of_loop() { return here().remote; }
+
+tl::unexpected<Error> wait_failure(Woke woke) {
+  return woke == Woke::canceled ? fail(Errc::canceled, "canceled") : fail(Errc::timeout, "timed out");
+}
+
+void on_loop_stack_erased(void (*call)(void*), void* argument) {
+  Fiber* self = running_fiber();
+  if (self == nullptr) return call(argument);
+  self->loop_call = call;
+  self->loop_call_argument = argument;
+  self->loop->switch_to_loop(*self);
+}
+
+}  // namespace millrace::net

@@ -1,0 +1,129 @@
+// Inside of core/net: the loop's state.  Includes Asio; only the files that talk to it include this.
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/context/detail/fcontext.hpp>
+
+#include <atomic>
+#include <mutex>
+
+#include "core/base/log.h"
+#include "core/net/scheduler.h"
+#include "core/net/stack_pool.h"
+
+namespace millrace::net {
+
+namespace asio = boost::asio;
+using boost::context::detail::fcontext_t;
+
+// libstdc++'s per-thread exception state (the C++ ABI's __cxa_eh_globals).  It belongs to a stack, so
+// it changes with it: interleaved catch blocks corrupt it otherwise.
+struct ExceptionState {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+// Lives at the upper end of its own stack: an idle fiber costs one page.
+class Fiber : public TimerEntry {
+ public:
+  fcontext_t context = nullptr;
+  Fiber* next_ready = nullptr;
+  Fiber *older = nullptr, *newer = nullptr;  // of all fibers of the loop
+  Loop::Impl* loop = nullptr;
+  std::function<void()> body;
+  void (*loop_call)(void*) = nullptr;
+  void* loop_call_argument = nullptr;
+  ExceptionState exceptions;
+  const char* holder = "";
+  void* fake_stack = nullptr;
+  void* sanitizer = nullptr;
+  StackMemory memory;
+  Stack kind = Stack::session;
+  Woke woke = Woke::not_yet;
+  bool suspended = false, cancelable = false, done = false;
+};
+
+// How long something has run on this loop, and which foreign code it was.
+class Watch {
+ public:
+  static constexpr auto kLag = std::chrono::milliseconds(100);
+  void begin();
+  void end(const log::Logger& logger);
+  const char* swap_holder(const char* name);  // books the time of the one that held so far
+
+ private:
+  const char* holder_ = "";
+  const char* culprit_ = "";
+  TimePoint started_{}, holder_since_{};
+  SteadyClock::duration worst_{};
+};
+
+struct Loop::Impl {
+  explicit Impl(Loop& owner);
+  ~Impl();
+
+  Result<void> spawn(Stack kind, std::function<void()> body);
+  void resume(Fiber& fiber);
+  void switch_to_loop(Fiber& fiber);
+  Woke suspend(Deadline deadline, Cancel cancel);
+  void wake(Fiber& fiber, Woke why);
+  void make_ready(Fiber& fiber);
+  void run_ready();
+  void start_timer(TimerEntry& entry);
+  void arm(TimePoint at);
+  void fire_timers();
+  void cancel_all();
+  [[noreturn]] static void fiber_main(boost::context::detail::transfer_t from);
+  void destroy(Fiber& fiber);
+
+  // Every way in from Asio goes through here: watched, and followed by the fibers it made ready.
+  template <typename F>
+  void slice(F&& work) {
+    watch.begin();
+    in_slice = true;
+    guarded(work);
+    run_ready();
+    in_slice = false;
+    watch.end(logger);
+  }
+  // Only bad_alloc and our own mistakes get here; they end that task or fiber, with a line in the log.
+  template <typename F>
+  static void guarded(F&& work) {
+    try {
+      work();
+    } catch (const std::exception& e) {
+      report_exception(e.what());
+    } catch (...) {
+      report_exception("unknown");
+    }
+  }
+  static void report_exception(const char* what);
+
+  struct LoopRemote;
+
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
+  asio::steady_timer timer{io};
+  TimePoint armed_at = TimePoint::max();
+  TimerHeap timers;
+  std::atomic<bool> stop_wanted{false};
+  StackPool stacks;
+  Fiber* running = nullptr;
+  Fiber *ready_first = nullptr, *ready_last = nullptr;
+  Fiber* fibers = nullptr;
+  std::size_t fiber_count = 0;
+  bool in_slice = false, drain_posted = false, canceled = false;
+  fcontext_t loop_context = nullptr;
+  const void* loop_stack = nullptr;
+  std::size_t loop_stack_size = 0;
+  void* loop_sanitizer = nullptr;
+  Watch watch;
+  log::Logger logger;
+  std::shared_ptr<LoopRemote> remote;
+  Loop* outer;  // the thread's loop before this one
+};
+
+}  // namespace millrace::net

@@ -1,0 +1,116 @@
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/net/descriptor.h"
+#include "core/net/scheduler.h"
+#include "core/net/socket_stream.h"
+#include "core/net/stream.h"
+
+namespace millrace::net {
+namespace {
+
+constexpr std::size_t kMaxFds = 16;          // in one message
+constexpr std::size_t kReadBytes = 16384;    // asked for at once
+
+union Control {
+  cmsghdr align;
+  char bytes[CMSG_SPACE(kMaxFds * sizeof(int))];
+};
+
+// Takes the descriptors out of `message`; all of them are ours from here on.
+void collect(msghdr& message, std::vector<int>& fds) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      fds.push_back(fd);
+    }
+  }
+}
+
+}  // namespace
+
+struct MessageSocket::Impl {
+  explicit Impl(int fd) : descriptor(fd) {}
+  Descriptor descriptor;
+};
+
+MessageSocket::MessageSocket(int fd) : impl_(std::make_unique<Impl>(fd)) {}
+MessageSocket::~MessageSocket() = default;
+
+Result<void> MessageSocket::send(std::string_view bytes, std::span<const int> fds, Deadline deadline) {
+  if (bytes.empty() || fds.size() > kMaxFds) {
+    return fail(Errc::too_large, "a message has 1 byte at least and 16 descriptors at most");
+  }
+  Control control;
+  bool with_fds = !fds.empty();  // they ride on the first byte
+  while (!bytes.empty()) {
+    iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (with_fds) {
+      std::memset(&control, 0, sizeof control);
+      message.msg_control = control.bytes;
+      message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+      cmsghdr* head = CMSG_FIRSTHDR(&message);
+      head->cmsg_level = SOL_SOCKET;
+      head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(fds.size_bytes());
+      std::memcpy(CMSG_DATA(head), fds.data(), fds.size_bytes());
+    }
+    const ssize_t n = ::sendmsg(impl_->descriptor.fd(), &message, MSG_NOSIGNAL);
+    if (n > 0) {
+      with_fds = false;
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) {
+      auto waited = impl_->descriptor.wait(Descriptor::Direction::write, deadline);
+      if (!waited) return waited;
+    } else if (errno != EINTR) {
+      return system_failure(errno);
+    }
+  }
+  return {};
+}
+
+Result<void> MessageSocket::receive(std::string& out, std::vector<int>& fds, Deadline deadline) {
+  Control control;
+  for (;;) {
+    const std::size_t before = out.size();
+    out.resize(before + kReadBytes);
+    iovec part{out.data() + before, kReadBytes};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control;
+    const ssize_t n = ::recvmsg(impl_->descriptor.fd(), &message, MSG_CMSG_CLOEXEC);
+    const int error = errno;
+    out.resize(before + (n > 0 ? static_cast<std::size_t>(n) : 0));
+    if (n > 0) {
+      std::vector<int> received;
+      collect(message, received);
+      if ((message.msg_flags & MSG_CTRUNC) != 0) {  // more than the limit: the kernel dropped some
+        for (const int fd : received) ::close(fd);
+        return fail(Errc::protocol, "too many descriptors in a message");
+      }
+      fds.insert(fds.end(), received.begin(), received.end());
+      return {};
+    }
+    if (n == 0) return fail(Errc::closed, "end of file");
+    if (error == EAGAIN) {
+      if (out.empty()) std::string().swap(out);  // nothing is held while nothing comes
+      auto waited = impl_->descriptor.wait(Descriptor::Direction::read, deadline);
+      if (!waited) return waited;
+    } else if (error != EINTR) {
+      return system_failure(error);
+    }
+  }
+}
+
+}  // namespace millrace::net

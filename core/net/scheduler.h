@@ -1,0 +1,45 @@
+// Inside of core/net: how its files suspend and wake fibers and use the loop's timers, without Asio.
+// Nothing outside of core/net includes this.
+#pragma once
+
+#include <cstdint>
+
+#include "core/net/fiber.h"
+#include "core/net/timer_heap.h"
+
+namespace millrace::net {
+
+enum class Woke : std::uint8_t { not_yet, event, timeout, canceled };
+enum class Cancel : std::uint8_t { allowed, ignored };
+
+Fiber* running_fiber();  // null on the loop's own stack
+
+// Suspends the running fiber until wake(), the deadline, or cancel_all().
+Woke suspend(Deadline deadline, Cancel cancel = Cancel::allowed);
+// [loop thread] No-op when the fiber was woken already.
+void wake(Fiber& fiber);
+bool loop_canceled();
+
+// The error that a wait returns for the two ways to be woken without what was waited for.
+tl::unexpected<Error> wait_failure(Woke woke);
+
+// Calls `call(argument)` on the loop's own stack while the fiber stands still: for library code whose
+// need of stack is not known.
+void on_loop_stack_erased(void (*call)(void*), void* argument);
+template <typename F>
+void on_loop_stack(F&& work) {
+  on_loop_stack_erased([](void* f) { (*static_cast<std::remove_reference_t<F>*>(f))(); }, &work);
+}
+
+void start_timer(TimerEntry& entry);  // entry.at and entry.fire are set
+void stop_timer(TimerEntry& entry);
+
+// A way to reach a loop from other threads that stays valid when the loop is gone (then a no-op).
+class Remote {
+ public:
+  virtual ~Remote() = default;
+  virtual void post(std::function<void()> task) = 0;  // [any thread]
+};
+std::shared_ptr<Remote> remote_of_loop();
+
+}  // namespace millrace::net
