@@ -7,7 +7,7 @@ packages="
   libboost1.81-dev libboost-context1.81-dev libssl-dev libunbound-dev liblmdb-dev libpcre2-dev
   liblua5.4-dev libexpected-dev libfmt-dev libcli11-dev nlohmann-json3-dev libidn2-dev catch2
   clang libclang-rt-14-dev libmilter-dev
-  python3 openssl curl procps util-linux mount iproute2
+  python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
   opendkim opendkim-tools postgrey postfix swaks pflogsumm python3-dkim mandoc
 "
 missing=""
