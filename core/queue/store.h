@@ -68,10 +68,13 @@ struct Entry {
   std::uint32_t deaths = 0;                // crashes while in flight; 3 -> corrupt
   bool forced_expire = false;
   bool delay_warned = false;
+  bool in_flight = false;                  // given to add(): its first attempt begins when add() returns, so
+                                           // that mark and message cost one sync
   bool single_bounce = false, double_bounce = false;   // this message is a bounce / a postmaster double bounce
 };
 
-// What a delivery attempt changes, committed with the next group commit.
+// What a delivery attempt changes, committed with the next group commit.  An update with `queue` or
+// `remove` ends the attempt: it clears the in-flight mark.
 struct Update {
   std::string queue_id;
   std::optional<QueueName> queue;
@@ -96,6 +99,9 @@ struct StoreOptions {
   std::string directory;             // queue_directory/…; exists, owned by us
   std::uint64_t min_free_bytes = 0;  // refuse below: queue_minfree and 1.5 x message_size_limit
   std::size_t side_file_bytes = 16 * 1024;
+  // Do in-flight marks found at open count as deaths?  Only when the queue process alone died under its
+  // master; after a power cut, or a kill of everything, they say nothing about the message.
+  bool count_deaths = true;
   bool sync = true;                  // false only in the ledger test's sabotaged build
 };
 
@@ -113,8 +119,9 @@ class Store {
   // Numbers for queue ids, never given twice, also not after a crash: the first of `count`. [fiber]
   virtual Result<std::uint64_t> reserve_ids(std::uint64_t count) = 0;
 
-  // Before an attempt: marks the message in flight. Durable with the next commit; the fiber waits. [fiber]
-  virtual Result<void> mark_in_flight(const std::string& queue_id) = 0;
+  // Before an attempt: marks the messages in flight.  Durable with the next commit; the fiber waits.
+  // Ids that are gone are passed over. [fiber]
+  virtual Result<void> mark_in_flight(std::span<const std::string> queue_ids) = 0;
   // Changes after an attempt.  apply() waits for the commit, apply_later() rides on the next one (at
   // most 1 s later, and at a clean stop).
   virtual Result<void> apply(Update update) = 0;      // [fiber]
