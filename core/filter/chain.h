@@ -6,7 +6,9 @@
 // fiber, one at a time, and may suspend.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -47,15 +49,16 @@ struct SessionFacts {
   bool improper_pipelining = false;     // the client sent commands ahead of replies it had to wait for
 };
 
-
-
 // Edits of one filter at one stage: all or nothing.  Recorded in order, applied by the chain when the
 // filter's verdict came in time.
 struct Edit {
   enum class Kind { add_header, insert_header, change_header, delete_header, add_recipient, delete_recipient,
                     change_sender, replace_body, prepend_header /* above our Received */ } kind;
   std::size_t index = 0;     // insert: position over all headers (0 = top); change/delete: n-th of that name from 1
-  std::string name, value;   // header; or address and ESMTP parameters
+  // Header name and value (LF or CRLF between folded lines); or an address in internal form, angle
+  // brackets allowed, and its ESMTP parameters ("NOTIFY=NEVER ORCPT=rfc822;a@b", "RET=HDRS ENVID=x").
+  std::string name, value;
+  bool keep_space = false;   // value holds all after the colon, leading white space included
 };
 
 class Journal {
@@ -75,9 +78,14 @@ class Journal {
   std::optional<mime::Body> body_;
 };
 
-// Applies a journal; indexes as milter's (see reference of smfi_insheader, smfi_chgheader; Postfix's
-// rules around our own Received header).  One line per edit is appended to `log`.
+// Applies a journal, all of it or, on an error, nothing.  Indexes are milter's as Postfix counts them:
+// insert counts all fields, our own Received too (0 is above it); change and delete count the fields of
+// that name without our own Received, and a deletion moves later ones up at once.  A change of a field
+// that is not there adds it; an empty value deletes.  An empty body edit (set_body of an empty Body) is an
+// empty body.  One line per edit is appended to `log`.  Errors: protocol, for an edit that makes no sense.
 Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& message, std::vector<std::string>* log);
+// One line per edit, for the log and the trace; control bytes replaced.
+std::vector<std::string> describe_edits(Journal& journal);
 
 struct Context {
   const SessionFacts& session;
@@ -103,7 +111,7 @@ class FilterSession {
   virtual Verdict message(Context& context, const mime::Message& message, Journal& journal) = 0;
   // The transaction is over, whatever became of it. Must not fail. [fiber]
   virtual void abort() = 0;
-  // Is this filter told of recipients and senders that were refused before it was asked?
+  // Is this filter told of recipients that were refused before it was asked?  Its answer is then ignored.
   virtual bool wants_rejected() const { return false; }
 };
 
@@ -123,14 +131,18 @@ class Filter {
   Options options;
 };
 
-// One line of the decision trace.
+// One line of the decision trace.  A filter that had nothing to say at the envelope stages of a
+// transaction gives one line for all of them, stage "passed", with the stages in `text`.
 struct TraceLine {
   WallMicros when = 0;
   std::string stage, filter, action, text, reason_id, failure;  // failure: the policy used, and why
   int code = 0;
   std::int64_t latency_us = 0;
   bool shadow = false;
+  double score = 0;
+  std::vector<std::pair<std::string, std::string>> facts;
   std::vector<std::string> edits;
+  unsigned transaction = 0;  // counts in the session, from 1; 0: before the first
   std::string recipient;
   std::string queue_id;
 };
@@ -149,7 +161,15 @@ class Chain {
   std::vector<std::shared_ptr<Filter>> filters_;
 };
 
-// The chain for one SMTP session.
+// The chain for one SMTP session.  Rules:
+// - The first verdict that refuses or discards ends the stage.  At rcpt, filters that want to know of
+//   refused recipients are still told.
+// - quarantine does not end the stage: the next filters are asked, and when none refuses or discards,
+//   the first quarantine is the answer.
+// - accept silences its filter for the session (said at connect or helo) or for the transaction.
+// - A shadow filter is asked with a copy of the envelope; its answer and edits are recorded and dropped.
+//   Where its answer would have ended the transaction it is silent until the next one.
+// - Each filter's deadline is the stage's, cut by the filter's timeout when it has one.
 class ChainSession {
  public:
   ChainSession(const Chain& chain, const SessionFacts& facts, TraceSink* trace, const log::Logger& log);
@@ -165,13 +185,20 @@ class ChainSession {
 
  private:
   struct Member;
-  void note(Stage stage, Member& member, const Verdict& verdict, TimePoint start, const Context& context);
-  std::vector<std::unique_ptr<Member>> members_;
+  bool silent(const Member& member, Stage stage, const Context& context) const;
+  Verdict ask(Member& member, Stage stage, Context& context);
+  void settle(Member& member, Stage stage, Verdict& verdict, const Context& context);
+  void note(Stage stage, Member& member, const Verdict& verdict, std::string_view failure, std::int64_t latency_us,
+            const Context& context, std::vector<std::string> edits);
+  void note_passes();
+  std::vector<Member> members_;
   const SessionFacts& facts_;
   TraceSink* trace_;
   log::Logger log_;
-  std::string last_filter_;
+  std::string last_filter_, queue_id_;
   std::vector<std::string> edit_log_;
+  unsigned transaction_ = 0;
+  bool in_transaction_ = false;
 };
 
 }  // namespace millrace::filter

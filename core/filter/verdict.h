@@ -47,8 +47,18 @@ struct Verdict {
   std::vector<std::pair<std::string, std::string>> facts;
   bool hangup = false;      // close without a reply (access(5) HANGUP)
   bool sticky = false;      // holds for the rest of the session (connect, helo)
+  // The filter could not do its work: what happened, naming the filter as its log lines do ("milter
+  // inet:127.0.0.1:8891: can't read reply to RCPT: Connection timed out").  The chain logs it as a
+  // warning, drops the edits and answers the filter's default_action in place of all the rest; sticky and
+  // reason_id are kept.  A filter that stays broken answers its default_action itself from then on.
+  std::string failure;
 
   static Verdict proceed_() { return {}; }
+  static Verdict fail(std::string what) {
+    Verdict verdict;
+    verdict.failure = std::move(what);
+    return verdict;
+  }
   static Verdict reply(int code, std::string enhanced, std::string text);  // action from the code
   bool stops() const { return action != Action::proceed && action != Action::accept; }
   bool refuses() const { return action == Action::reject || action == Action::tempfail || action == Action::disconnect; }
