@@ -1,0 +1,24 @@
+// What a master.cf entry is to Millrace: something it runs, one of Postfix's internal services that it has
+// no need of, or something it does not have.
+#pragma once
+
+#include <string_view>
+
+#include "core/config/config.h"
+
+namespace millrace::config {
+
+enum class ServiceKind {
+  server,        // smtpd: a listener
+  client,        // smtp, lmtp: a transport
+  answer,        // error, discard: a transport that answers by itself
+  internal,      // cleanup, qmgr, …: the work is done, but not by a process of that name
+  not_yet,       // local, virtual, pipe, spawn: mail for it is deferred with 4.3.0
+  unsupported,   // postscreen, qmqpd, anything unknown
+};
+ServiceKind service_kind(const Service& service);
+
+// Types and commands that cannot work, and -o values that are not acted on.
+void check_services(const Config& config, Findings& findings);
+
+}  // namespace millrace::config

@@ -1,0 +1,158 @@
+#include "core/config/support.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/base/strings.h"
+#include "core/config/macro.h"
+#include "core/config/names.h"
+#include "core/config/services.h"
+
+namespace millrace::config {
+namespace {
+
+// Rows of params.def whose work is not done yet: refused like the class "refuse".  A line goes when the
+// code that acts on it lands.
+constexpr std::array<std::string_view, 4> kNotYet = {"content_filter", "smtpd_proxy_filter", "smtpd_sasl_auth_enable",
+                                                     "virtual_alias_maps"};
+
+// For these an empty value is a value: nobody is authorized.
+constexpr std::array<std::string_view, 3> kEmptyMatters = {"authorized_flush_users", "authorized_mailq_users",
+                                                           "authorized_submit_users"};
+
+// Values of refused parameters that ask for nothing, or whose loss is harmless.
+struct Exception {
+  std::string_view name, value;
+  bool silent;
+};
+constexpr std::array<Exception, 12> kExceptions = {{
+    {"lmtp_dns_support_level", "enabled", true},
+    {"lmtp_tls_security_level", "may", false},
+    {"lmtp_tls_security_level", "none", true},
+    {"postscreen_bare_newline_action", "ignore", true},
+    {"postscreen_denylist_action", "ignore", true},
+    {"postscreen_dnsbl_action", "ignore", true},
+    {"postscreen_greet_action", "ignore", true},
+    {"postscreen_non_smtp_command_action", "ignore", true},
+    {"postscreen_pipelining_action", "ignore", true},
+    {"postscreen_tls_security_level", "none", true},
+    {"smtp_dns_support_level", "enabled", true},
+    {"tls_config_file", "none", false},
+}};
+
+template <typename List>
+bool contains(const List& list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// "1h" and "3600s" are one value, "Yes" and "yes" too; lists differ in blanks and commas alone.
+bool same_value(ValueType type, std::string_view fallback, std::string_view a, std::string_view b) {
+  switch (type) {
+    case ValueType::boolean: return parse_bool(a) == parse_bool(b);
+    case ValueType::integer:
+    case ValueType::size: return parse_integer(a) == parse_integer(b);
+    case ValueType::time: return parse_time(a, default_unit(fallback)) == parse_time(b, default_unit(fallback));
+    case ValueType::text:
+    case ValueType::raw: break;
+  }
+  return split(a, ", \t\r\n") == split(b, ", \t\r\n");
+}
+
+class Support {
+ public:
+  Support(const Config& config, Findings& findings)
+      : config_(config), findings_(findings), derived_(derived_names(config.services())) {}
+
+  void run() {
+    for (const std::string& name : config_.set_names()) check(name, nullptr, config_.where(name));
+    for (const Service& service : config_.services()) {
+      const ServiceKind kind = service_kind(service);
+      if (kind != ServiceKind::server && kind != ServiceKind::client && kind != ServiceKind::answer) continue;
+      for (const auto& [name, value] : service.overrides) check(name, &service, service.where);
+    }
+  }
+
+ private:
+  void check(const std::string& name, const Service* service, const Location& where) {
+    if (const NameRow* row = find_name(name)) return check_row(*row, service, where);
+    const auto derived = derived_.find(name);
+    if (derived == derived_.end()) return;
+    NameRow row{name, derived->second.type, derived->second.fallback};
+    row.name_class = derived->second.name_class;
+    // The unit of a derived time is that of the parameter it falls back to: seconds, all of them.
+    check_row(row, service, where);
+  }
+
+  void check_row(const NameRow& row, const Service* service, const Location& where) {
+    const std::string name(row.name);
+    const bool not_yet = contains(kNotYet, row.name);
+    switch (row.name_class) {
+      case NameClass::through: return;
+      case NameClass::legacy: return check_legacy(row, where);
+      case NameClass::readonly:
+        return findings_.warning(where, name, "read-only parameter: the value is ignored");
+      case NameClass::acted:
+        if (derived_.count(name) != 0) check_type(row, service, where);
+        if (!not_yet) return;
+        break;
+      case NameClass::harmless:
+      case NameClass::refuse:
+        if (!check_type(row, service, where)) return;
+    }
+    const std::string value = config_.value(name, service).value_or("");
+    if (value.empty() && !contains(kEmptyMatters, row.name)) return;
+    const std::string fallback = row.type == ValueType::raw ? std::string(row.fallback) : config_.expand(row.fallback, service);
+    if (same_value(row.type, row.fallback, value, fallback)) return;
+    bool refuse = not_yet || row.name_class == NameClass::refuse;
+    for (const Exception& exception : kExceptions) {
+      if (exception.name != row.name || !iequals(exception.value, value)) continue;
+      if (exception.silent) return;
+      refuse = false;
+    }
+    if (refuse) {
+      findings_.error(where, name,
+                      "not supported yet; without it mail would be accepted, delivered or protected differently");
+    } else {
+      findings_.warning(where, name, "not acted on");
+    }
+  }
+
+  bool check_type(const NameRow& row, const Service* service, const Location& where) {
+    const auto raw = config_.raw(row.name, service);
+    std::string why;
+    if (row.type == ValueType::raw) return true;
+    const auto value = config_.try_expand(raw.value_or(""), service);
+    if (!value) {
+      findings_.error(where, std::string(row.name), value.error().context);
+      return false;
+    }
+    // An empty value of a parameter nobody reads is no mistake worth a refusal.
+    if (value->empty() || check_value(row, *value, why)) return true;
+    findings_.error(where, std::string(row.name), why);
+    return false;
+  }
+
+  // An old name counts as the new one whose default mentions it.
+  void check_legacy(const NameRow& legacy, const Location& where) {
+    if (config_.value(legacy.name).value_or("").empty()) return;
+    for (const NameRow& row : name_rows()) {
+      if (row.name_class != NameClass::refuse && !contains(kNotYet, row.name)) continue;
+      for_each_macro(row.fallback, [&](std::string_view name) {
+        if (name != legacy.name) return;
+        findings_.error(where, std::string(legacy.name), fmt::format("old name of {}, which is not supported yet", row.name));
+      });
+    }
+  }
+
+  const Config& config_;
+  Findings& findings_;
+  const std::map<std::string, DerivedName, std::less<>> derived_;
+};
+
+}  // namespace
+
+void check_support(const Config& config, Findings& findings) { Support(config, findings).run(); }
+
+}  // namespace millrace::config

@@ -1,0 +1,87 @@
+#include "core/config/support.h"
+
+#include <catch2/catch.hpp>
+
+#include "core/config/services.h"
+
+using namespace millrace::config;
+
+namespace {
+
+std::string findings_of(const std::string& main, const std::string& master = "smtp inet n - n - - smtpd\n") {
+  Findings findings;
+  Config::from_text("mynetworks = 127.0.0.0/8\n" + main, master, findings, "/c");
+  std::string out;
+  for (const auto& line : findings.lines) out += (line.is_error ? "fatal: " : "warning: ") + line.to_text() + "\n";
+  return out;
+}
+
+constexpr const char* kRefused = ": not supported yet; without it mail would be accepted, delivered or protected differently\n";
+
+}  // namespace
+
+TEST_CASE("config support: harmless names warn, others refuse", "[config][support]") {
+  CHECK(findings_of("biff = no\n") == "warning: /c/main.cf, line 2: biff: not acted on\n");
+  for (const char* name : {"content_filter", "smtpd_proxy_filter", "canonical_maps", "virtual_alias_maps", "always_bcc",
+                           "relocated_maps", "smtp_sasl_password_maps", "sender_dependent_relayhost_maps",
+                           "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol", "virtual_maps"}) {
+    CAPTURE(name);
+    const std::string text = findings_of(std::string(name) + " = x\n");
+    CHECK(text.substr(0, 8 + 19 + std::string(name).size()) == "fatal: /c/main.cf, line 2: " + std::string(name));
+  }
+  CHECK(findings_of("smtpd_sasl_auth_enable = yes\n") == std::string("fatal: /c/main.cf, line 2: smtpd_sasl_auth_enable") + kRefused);
+}
+
+TEST_CASE("config support: the default, in any spelling, and nothing are silent", "[config][support]") {
+  CHECK(findings_of("biff = YES\nqueue_run_delay = 5m\ndaemon_timeout = 5h\nalias_database = hash:/etc/aliases\n") == "");
+  CHECK(findings_of("canonical_maps =\nsmtpd_sasl_auth_enable = no\nmasquerade_domains = \n") == "");
+  CHECK(findings_of("allow_mail_to_files = alias forward\nmulti_instance_name = postfix-a\n") == "");
+  CHECK(findings_of("postscreen_greet_action = ignore\nsmtp_dns_support_level = enabled\nlmtp_tls_security_level = none\n") == "");
+  CHECK(findings_of("lmtp_tls_security_level = may\n") == "warning: /c/main.cf, line 2: lmtp_tls_security_level: not acted on\n");
+  CHECK(findings_of("lmtp_tls_security_level = encrypt\n") == std::string("fatal: /c/main.cf, line 2: lmtp_tls_security_level") + kRefused);
+  CHECK(findings_of("authorized_flush_users =\n") == std::string("fatal: /c/main.cf, line 2: authorized_flush_users") + kRefused);
+}
+
+TEST_CASE("config support: names of transports", "[config][support]") {
+  CHECK(findings_of("smtp_destination_concurrency_limit = 5\nsmtp_delivery_slot_cost = 4\nuucp_time_limit = 10\n") ==
+        "warning: /c/main.cf, line 3: smtp_delivery_slot_cost: not acted on\n"
+        "warning: /c/main.cf, line 4: uucp_time_limit: not acted on\n");
+  CHECK(findings_of("smtp_destination_concurrency_limit = few\n") ==
+        "fatal: /c/main.cf, line 2: smtp_destination_concurrency_limit: bad numerical value: few\n");
+  CHECK(findings_of("policy-spf_time_limit = 3600\n", "policy-spf unix - n n - 0 spawn user=x argv=/bin/y\n") ==
+        "warning: /c/master.cf, line 1: policy-spf: spawn is not there yet: nothing listens here\n"
+        "warning: /c/main.cf, line 2: policy-spf_time_limit: not acted on\n");
+  CHECK(findings_of("policy-spf_time_limit = 3600\n") == "warning: /c/main.cf: unused parameter: policy-spf_time_limit=3600\n");
+}
+
+TEST_CASE("config services: what each kind means", "[config][services]") {
+  CHECK(findings_of("", "pickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\n") == "");
+  CHECK(findings_of("", "cleanup unix n - n - 0 cleanup -o header_checks=\n") ==
+        "warning: /c/master.cf, line 1: header_checks: -o of the cleanup service is not acted on\n");
+  CHECK(findings_of("", "smtp inet n - n - 1 postscreen\n") ==
+        "fatal: /c/master.cf, line 1: smtp: service command postscreen is not supported\n");
+  CHECK(findings_of("", "628 inet n - n - - qmqpd\n") == "fatal: /c/master.cf, line 1: 628: service command qmqpd is not supported\n");
+  CHECK(findings_of("", "x unix - - n - - /opt/thing\n") == "fatal: /c/master.cf, line 1: x: service command /opt/thing is not supported\n");
+  CHECK(findings_of("", "local unix - n n - - local\n") ==
+        "warning: /c/master.cf, line 1: local: local is not there yet: mail for this transport is deferred with 4.3.0\n");
+  CHECK(findings_of("", "9999 inet n n n - 0 spawn user=x argv=/bin/y\n") ==
+        "fatal: /c/master.cf, line 1: 9999: spawn as a listener is not supported\n");
+  CHECK(findings_of("", "smtpd fifo - - n - - smtpd\n") == "fatal: /c/master.cf, line 1: smtpd: smtpd cannot be of type fifo\n");
+  CHECK(findings_of("", "smtpd pass - - n - - smtpd\nmine unix - - n - - smtp -o smtp_helo_name=x\n") == "");
+  CHECK(findings_of("", "smtp inet n - n - - smtpd -o canonical_maps=hash:/x -o biff=no\n") ==
+        std::string("fatal: /c/master.cf, line 1: canonical_maps") + kRefused +
+        "warning: /c/master.cf, line 1: biff: not acted on\n");
+}
+
+TEST_CASE("config unused: mistyped names are told as Postfix does", "[config][unused]") {
+  CHECK(findings_of("smtpd_restrictions_classes = foo\n") ==
+        "warning: /c/main.cf: unused parameter: smtpd_restrictions_classes=foo\n");
+  CHECK(findings_of("foo = permit\nsmtpd_restriction_classes = foo\n") == "");
+  CHECK(findings_of("foo = x\nsmtpd_banner = $foo\n") == "");
+  CHECK(findings_of("foo = x\nbar = $foo\n") == "warning: /c/main.cf: unused parameter: bar=$foo\n");
+  CHECK(findings_of("smtpd_banner = ${foo?x}y\n") == "warning: /c/main.cf: undefined parameter: foo\n");
+  CHECK(findings_of("foo = x\n", "smtp inet n - n - - smtpd -o smtpd_banner=$foo -o bar=1\n") ==
+        "warning: /c/master.cf: unused parameter: bar=1\n");
+  CHECK(findings_of("smtpd_banner = x$bar\n", "smtp inet n - n - - smtpd -o bar=1\n") == "");
+  CHECK(findings_of("smtpd_client_connection_limit_exceptions = 127.0.0.1\n") == "");
+}
