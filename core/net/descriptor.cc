@@ -69,6 +69,7 @@ void Descriptor::close() {
 }
 
 int Descriptor::release() {
+  impl_->handlers[0] = impl_->handlers[1] = nullptr;
   if (fd_ >= 0) impl_->descriptor.release();
   return std::exchange(fd_, -1);
 }

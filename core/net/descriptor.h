@@ -26,7 +26,7 @@ class Descriptor {
   ~Descriptor();
   Descriptor(const Descriptor&) = delete;
 
-  int fd() const { return fd_; }  // -1 after close()
+  int fd() const { return fd_; }  // -1 after close() and release()
   void close();
   int release();                  // stops watching; the caller owns the descriptor again
 

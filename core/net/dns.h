@@ -27,7 +27,8 @@ struct DnsRecord {
   std::uint32_t ttl = 0;
   std::uint16_t preference = 0;   // MX, SRV priority
   std::uint16_t weight = 0, port = 0;
-  std::string value;              // address text, host name without final dot ("" is the root), TXT bytes joined
+  std::string value;              // address text, host name without final dot ("" is the root), TXT bytes
+                                  // joined, TLSA: the bytes of the record as they are
 };
 
 struct DnsAnswer {
@@ -41,13 +42,15 @@ struct DnsAnswer {
 class Resolver {
  public:
   virtual ~Resolver() = default;
-  // [fiber, unless documented otherwise by a test double]
+  // [fiber, unless documented otherwise by a test double]  A name in UTF-8 is asked for in its A-label
+  // form.  Past the deadline (or canceled) the status is temporary, and the answer warms the cache.
   virtual DnsAnswer query(std::string_view name, DnsType type, Deadline deadline) = 0;
   // Starts a question whose answer is not waited for: it warms the cache.
   virtual void prefetch(std::string_view name, DnsType type) = 0;
 };
 
-// Pure parser of a DNS response packet (RFC 1035): what query() is built on, and what is fuzzed.
+// Pure parser of a DNS response packet (RFC 1035): what query() is built on, and what is fuzzed.  Takes
+// the name from the packet's question and follows CNAMEs inside of the packet.
 DnsAnswer parse_dns_answer(std::string_view packet, DnsType type);
 
 // "1.2.0.192.in-addr.arpa" (or ip6.arpa) for an address; "" when it is none.
@@ -55,9 +58,18 @@ std::string reverse_name(std::string_view address);
 // The same with another suffix: "1.2.0.192" + ".zen.example" (DNSBL).
 std::string reverse_labels(std::string_view address);
 
+// "MX"; "TYPE999" for one without a name here.
+std::string dns_type_name(DnsType type);
+// Postfix's text for the log (DnsAnswer::why); "" for ok.
+std::string dns_failure_text(std::string_view name, DnsType type, DnsStatus status);
+
+struct ResolverOptions {
+  std::string resolv_conf = "/etc/resolv.conf";  // "nameserver ADDRESS[@PORT]" lines
+  std::string trust_anchor_file;                 // DNSSEC root key; "": answers are not validated
+};
 // libunbound on this thread's loop: cache, deduplication, forwarders from /etc/resolv.conf (looked at
-// again when it changes), .test. and private zones open.  One per loop.
-std::unique_ptr<Resolver> make_resolver();
+// again when it changes), .test. and private zones open.  One per loop; destroyed before the loop.
+std::unique_ptr<Resolver> make_resolver(const ResolverOptions& options = {});
 
 struct HostNames {
   std::string name = "unknown";      // verified: PTR whose forward look-up gives the address back
@@ -66,6 +78,7 @@ struct HostNames {
   std::string warning;               // Postfix's: "hostname X does not resolve to address Y: …", "" when fine
 };
 // The names of a client as Postfix's smtpd sees them, /etc/hosts first. [fiber]
-HostNames client_names(Resolver& resolver, const std::string& address, Deadline deadline);
+HostNames client_names(Resolver& resolver, const std::string& address, Deadline deadline,
+                       const std::string& hosts_file = "/etc/hosts");
 
 }  // namespace millrace::net

@@ -2,18 +2,27 @@
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <exception>
 
 #include "core/net/fiber.h"
 
 namespace millrace::test {
 
 inline void on_loop(const std::function<void()>& body, net::Stack stack = net::Stack::lua) {
-  net::Loop loop;
-  REQUIRE(loop.spawn(stack, [&] {
-    body();
-    loop.stop();
-  }));
-  loop.run();
+  std::exception_ptr thrown;  // a failed REQUIRE must reach Catch on its own stack
+  {
+    net::Loop loop;
+    REQUIRE(loop.spawn(stack, [&] {
+      try {
+        body();
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      loop.stop();
+    }));
+    loop.run();
+  }
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 }  // namespace millrace::test
