@@ -22,7 +22,7 @@ class TlsSession {
 
  private:
   // Waits for what OpenSSL asked for, or tells what its failure means.
-  Result<void> wait_for(int ssl_error, unsigned long queued_error, Deadline deadline);
+  Result<void> wait_for(int ssl_error, const std::string& reason, Deadline deadline);
 
   Descriptor& descriptor_;
   ssl_st* ssl_ = nullptr;
