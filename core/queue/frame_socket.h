@@ -18,7 +18,7 @@ namespace millrace::queue {
 class FrameSocket : public std::enable_shared_from_this<FrameSocket> {
  public:
   // Owns the descriptor.
-  explicit FrameSocket(int fd) : socket_(fd) {}
+  explicit FrameSocket(int fd) : socket_(fd), fd_(fd) {}
   ~FrameSocket();
   FrameSocket(const FrameSocket&) = delete;
 
@@ -31,13 +31,13 @@ class FrameSocket : public std::enable_shared_from_this<FrameSocket> {
   // Reads until the connection ends; says why. [fiber]
   Error read(const OnFrame& on_frame);
 
-  // `put` appends frames to the output.
+  // Append whole frames to output(), then call output_added().
   std::string& output() { return output_; }
   void output_added() { wake_.set(); }
-  // A frame with a descriptor (not owned; duplicated here).  Its frame must have been appended alone, as
-  // `frame`.
+  // A frame with a descriptor (duplicated here, not owned).  Errc::limit.
   Result<void> send_with_fd(std::string frame, int fd);
-  std::size_t output_bytes() const { return output_.size() + with_fd_bytes_; }
+  // Waits until little output is left: for those who write without end. [fiber]
+  Result<void> drain();
 
   // Ends both directions; read() returns soon.
   void shut_down();
@@ -50,11 +50,10 @@ class FrameSocket : public std::enable_shared_from_this<FrameSocket> {
     int fd;
   };
   net::MessageSocket socket_;
-  int shutdown_fd_ = -1;
+  const int fd_;   // the same one, for shutdown(2)
   std::string output_;
   std::deque<Piece> with_fd_;
-  std::size_t with_fd_bytes_ = 0;
-  net::Event wake_;
+  net::Event wake_, drained_;
   bool down_ = false;
 };
 

@@ -81,6 +81,11 @@ Result<void> SideFiles::open(const std::string& directory, bool sync) {
     const std::string path = directory_ + name;
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return tl::unexpected(system_error(path));
   }
+  const Descriptor probe(::open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (probe.get() < 0) {
+    return fail(Errc::config, directory_ + ": unnamed files cannot be made here (O_TMPFILE: " +
+                                  std::strerror(errno) + "): use another file system for queue_directory");
+  }
   if (sync_ && !(sync_directory(directory_) && sync_directory(directory))) {
     return tl::unexpected(system_error("sync " + directory_));
   }

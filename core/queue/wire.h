@@ -27,7 +27,7 @@ namespace millrace::queue::wire {
 enum class Type : std::uint8_t { submit = 1, reserve, submitted, reserved, request = 16, item, done, failed };
 
 // An envelope with as many recipients as there may be fits; content above 16 KiB travels as a descriptor.
-constexpr std::size_t kMaxFrame = 8 << 20;
+constexpr std::size_t kMaxFrame = 32 << 20;
 constexpr std::size_t kMaxStrings = 1 << 20;   // in a list
 
 enum class DecodeStatus { ok, need_more, too_large };

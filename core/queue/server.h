@@ -1,0 +1,31 @@
+// The queue process's side of the fronts' connections: messages in, acknowledgements out after the commit.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/base/log.h"
+#include "core/queue/store.h"
+
+namespace millrace::queue {
+
+struct ServerOptions {
+  int listening_fd = -1;   // a unix socket; owned by the caller
+  log::Logger log{"postfix/qmgr"};
+};
+
+// Answers to all messages of one commit leave in one write per connection.  Only processes of our own user
+// (or root) are served.  Loop-local; the store outlives it.
+class Server {
+ public:
+  // Called on the loop, outside of any fiber or on one, for each message that is stored: for the scheduler.
+  // `content` is there when it is in memory, else nullptr: the store's open_content() has it.  The entry's
+  // queue is incoming or hold.
+  using OnStored = std::function<void(Entry entry, std::shared_ptr<const std::string> content)>;
+
+  static std::unique_ptr<Server> start(Store& store, const ServerOptions& options, OnStored on_stored);
+  virtual ~Server() = default;   // ends the connections; what is under way is stored but not answered
+};
+
+}  // namespace millrace::queue
