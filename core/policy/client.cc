@@ -1,0 +1,216 @@
+// Asking policy services: see client.h.
+#include "core/policy/client.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "core/base/strings.h"
+
+namespace millrace::policy {
+
+namespace {
+
+// Leaves the gate whatever way ask() ends.
+class Inside {
+ public:
+  explicit Inside(net::Gate& gate) : gate_(gate) {}
+  ~Inside() { gate_.leave(); }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  net::Gate& gate_;
+};
+
+// Of an error, the word for the log.
+std::string reason(const Error& error) {
+  switch (error.code) {
+    case Errc::timeout: return "Connection timed out";
+    case Errc::refused: return "Connection refused";
+    case Errc::closed: return "the server closed the connection without an answer";
+    default: return printable(error.context);
+  }
+}
+
+// All addresses of host:port.  Blocks: for start-up.
+Result<std::vector<net::Endpoint>> look_up(const std::string& host, const std::string& port) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_ADDRCONFIG;
+  const char* const node = host.empty() ? "localhost" : host.c_str();
+  if (parse_number<std::uint16_t>(port)) hints.ai_flags |= AI_NUMERICSERV;
+  if (const int error = ::getaddrinfo(node, port.c_str(), &hints, &found); error != 0) {
+    return fail(Errc::config, "policy service " + host + ":" + port + ": " + ::gai_strerror(error));
+  }
+  std::vector<net::Endpoint> out;
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    std::array<char, NI_MAXHOST> address{};
+    std::array<char, NI_MAXSERV> number{};
+    if (::getnameinfo(each->ai_addr, each->ai_addrlen, address.data(), address.size(), number.data(), number.size(),
+                      NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+      continue;
+    }
+    net::Endpoint endpoint;
+    endpoint.address = address.data();
+    endpoint.port = parse_number<std::uint16_t>(number.data()).value_or(0);
+    out.push_back(std::move(endpoint));
+  }
+  ::freeaddrinfo(found);
+  return out;
+}
+
+Service::Connect connector(std::vector<net::Endpoint> endpoints) {
+  return [endpoints = std::move(endpoints)](Deadline deadline) -> Result<std::unique_ptr<net::Stream>> {
+    Result<std::unique_ptr<net::Stream>> last = fail(Errc::refused, "no address");
+    for (const net::Endpoint& endpoint : endpoints) {
+      last = net::connect(endpoint, {}, deadline);
+      if (last || deadline.passed()) break;
+    }
+    return last;
+  };
+}
+
+}  // namespace
+
+Service::Service(ServiceOptions options, Connect connect)
+    : options_(std::move(options)), connect_(std::move(connect)), gate_(options_.max_connections) {}
+
+bool Service::usable(const Connection& connection, TimePoint now) const {
+  return now - connection.last_used < options_.max_idle && now - connection.created < options_.max_ttl &&
+         (options_.request_limit == 0 || connection.requests < options_.request_limit);
+}
+
+void Service::sweep() {
+  const TimePoint now = SteadyClock::now();
+  std::erase_if(idle_, [&](const Connection& connection) { return !usable(connection, now); });
+}
+
+Result<Service::Connection> Service::take(bool fresh, Deadline deadline) {
+  const TimePoint now = SteadyClock::now();
+  while (!fresh && !idle_.empty()) {
+    Connection connection = std::move(idle_.back());
+    idle_.pop_back();
+    // Bytes nobody asked for, or an end of file: the service has hung up or is out of step.
+    if (usable(connection, now) && !connection.stream->readable()) return connection;
+  }
+  auto stream = connect_(deadline);
+  if (!stream) return tl::unexpected(stream.error());
+  Connection connection;
+  connection.stream = std::move(*stream);
+  connection.created = connection.last_used = now;
+  return connection;
+}
+
+Result<std::string> Service::exchange(Connection& connection, const std::string& request, Deadline deadline, bool& keep) {
+  keep = false;
+  if (auto sent = connection.stream->write(request, deadline); !sent) return tl::unexpected(sent.error());
+  std::string reply;
+  std::array<char, 512> piece;   // session stacks are small
+  for (;;) {
+    const auto got = connection.stream->read_some(piece.data(), piece.size(), deadline);
+    if (!got) return tl::unexpected(got.error());
+    reply.append(piece.data(), *got);
+    Decoded decoded = decode(reply);
+    if (decoded.status == DecodeStatus::need_more) continue;
+    if (decoded.status == DecodeStatus::too_large) return fail(Errc::protocol, "the answer is too long");
+    if (decoded.status == DecodeStatus::malformed) return fail(Errc::protocol, "malformed answer: " + decoded.why);
+    keep = decoded.consumed == reply.size();   // what says more than it was asked is out of step
+    return std::string(decoded.action);
+  }
+}
+
+Result<std::string> Service::attempt(const std::string& request, Deadline deadline, bool fresh, bool& reused) {
+  auto connection = take(fresh, deadline);
+  if (!connection) return tl::unexpected(connection.error());
+  reused = connection->requests > 0;
+  bool keep = false;
+  auto action = exchange(*connection, request, deadline, keep);
+  ++connection->requests;
+  connection->last_used = SteadyClock::now();
+  if (keep && usable(*connection, connection->last_used)) {
+    idle_.push_back(std::move(*connection));
+  } else {
+    connection->stream->close();
+  }
+  return action;
+}
+
+Result<std::string> Service::ask(const Attributes& attributes, Deadline deadline, const log::Logger& log) {
+  if (auto entered = gate_.enter(deadline.earlier(Deadline::after(options_.timeout))); !entered) {
+    log.warning("problem talking to server " + name() + ": all " + std::to_string(options_.max_connections) +
+                " connections are busy");
+    return tl::unexpected(entered.error());
+  }
+  const Inside inside(gate_);
+  const std::string request = encode(attributes);
+  // As in Postfix, a service that hung up at the end of the last request has used up one try: it is not
+  // asked twice again, each time with the delay, by every recipient while it is broken.
+  std::int64_t count = std::exchange(hung_up_, false) && options_.try_limit > 1 ? 1 : 0;
+  for (bool fresh = false;;) {
+    bool reused = false;
+    auto action = attempt(request, deadline.earlier(Deadline::after(options_.timeout)), fresh, reused);
+    if (action) {
+      if (options_.check_utf8 && !is_valid_utf8(*action)) {
+        log.warning("malformed UTF-8 in policy server " + name() + " response: \"" + printable(*action) + "\"");
+        return fail(Errc::protocol, "malformed UTF-8");
+      }
+      return action;
+    }
+    const bool closed = action.error().code == Errc::closed;
+    if (reused && closed) {   // it closed an idle connection while we wrote: no fault of the service
+      fresh = true;
+      continue;
+    }
+    ++count;
+    const bool last = count >= options_.try_limit || deadline.passed() || action.error().code == Errc::canceled;
+    if (last || !closed) log.warning("problem talking to server " + name() + ": " + reason(action.error()));
+    if (last) {
+      hung_up_ = closed;
+      return action;
+    }
+    if (auto slept = net::sleep_until(deadline.earlier(Deadline::after(options_.retry_delay))); !slept) {
+      return tl::unexpected(slept.error());
+    }
+    fresh = true;
+  }
+}
+
+Result<std::shared_ptr<Service>> Pool::open(std::string_view argument, const config::Params& params, bool chroot) {
+  auto options = parse_service(argument, params);
+  if (!options) return tl::unexpected(options.error());
+  // Services of main.cf with other -o values are other services.
+  std::string key(argument);
+  for (const auto value : {static_cast<std::int64_t>(chroot), static_cast<std::int64_t>(options->timeout.count()),
+                           options->try_limit, options->request_limit,
+                           static_cast<std::int64_t>(options->retry_delay.count())}) {
+    key += '\n' + std::to_string(value);
+  }
+  key += '\n' + options->default_action + '\n' + options->policy_context;
+  std::shared_ptr<Service>& service = services_[key];
+  if (service) return service;
+  std::vector<net::Endpoint> endpoints;
+  if (options->is_unix) {
+    net::Endpoint endpoint;
+    endpoint.is_unix = true;
+    const bool relative = !options->path.starts_with('/');
+    endpoint.address = relative ? queue_directory_ + "/" + options->path
+                                : (chroot ? queue_directory_ : std::string()) + options->path;
+    endpoints.push_back(std::move(endpoint));
+  } else {
+    auto found = look_up(options->host, options->port);
+    if (!found) return tl::unexpected(found.error());
+    endpoints = std::move(*found);
+  }
+  service = std::make_shared<Service>(std::move(*options), connector(std::move(endpoints)));
+  return service;
+}
+
+void Pool::sweep() {
+  for (auto& [key, service] : services_) service->sweep();
+}
+
+}  // namespace millrace::policy
