@@ -45,6 +45,7 @@ struct SessionFacts {
   std::optional<net::TlsInfo> tls;
   std::string sasl_method, sasl_username, sasl_sender;
   unsigned long session_number = 0;     // as in the log
+  unsigned client_connections = 0;      // of this client now, this one counted; 0: not counted
   std::string stress;                   // value of the parameter
   bool improper_pipelining = false;     // the client sent commands ahead of replies it had to wait for
 };
