@@ -99,6 +99,7 @@ struct Context {
   std::vector<std::string_view> parameters;  // mail/rcpt: ESMTP parameters
   bool rejected = false;                // somebody before said no already (milters with RCPT_REJ are still told)
   Verdict rejection;                    // and what
+  std::vector<std::string> prepend;     // "Name: value": put above our Received header when the stage's verdict is not a refusal (access(5) PREPEND)
   Deadline deadline;                    // of the stage
   const log::Logger* log = nullptr;
 };

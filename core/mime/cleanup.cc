@@ -122,6 +122,12 @@ CharacterSet::CharacterSet(std::string_view escaped) {
   }
 }
 
+CharacterSet CharacterSet::without(std::string_view others) const {
+  CharacterSet out = *this;
+  std::erase_if(out.characters_, [&](char c) { return others.find(c) != others.npos; });
+  return out;
+}
+
 void CharacterSet::strip(std::string& text) const {
   if (empty()) return;
   std::erase_if(text, [&](char c) { return characters_.find(c) != std::string::npos; });

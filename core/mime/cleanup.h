@@ -37,6 +37,7 @@ class CharacterSet {
   explicit CharacterSet(std::string_view escaped);
   bool empty() const { return characters_.empty(); }
   bool in(std::string_view text) const { return !empty() && text.find_first_of(characters_) != text.npos; }
+  CharacterSet without(std::string_view others) const;
   // Removes them from `text` in place.
   void strip(std::string& text) const;
 

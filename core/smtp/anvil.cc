@@ -144,7 +144,13 @@ std::uint32_t Anvil::count(AnvilTable::Slot& slot, AnvilTable::Rate rate) {
 }
 
 Anvil::Connection Anvil::connect(std::string_view service, std::string_view address) {
-  const std::uint64_t tag = tag_of(service, address);
+  const Connection out = count_in(tag_of(service, address));
+  table_->maxima_[AnvilTable::kConnections].note(out.rate, service, address);
+  table_->maxima_[AnvilTable::kRates].note(out.count, service, address);
+  return out;
+}
+
+Anvil::Connection Anvil::count_in(std::uint64_t tag) {
   for (int attempt = 0; attempt < 4; ++attempt) {
     Connection out;
     out.slot = find(tag);
@@ -157,8 +163,6 @@ Anvil::Connection Anvil::connect(std::string_view service, std::string_view addr
     }
     out.count = slot.total();
     out.rate = count(slot, AnvilTable::kConnections);
-    table_->maxima_[AnvilTable::kConnections].note(out.rate, service, address);
-    table_->maxima_[AnvilTable::kRates].note(out.count, service, address);
     return out;
   }
   return {};

@@ -74,6 +74,8 @@ class Anvil {
   // To be paired with disconnect().
   Connection connect(std::string_view service, std::string_view address);
   void disconnect(const Connection& connection);
+  // Sessions of a service over all processes (maxproc); paired with disconnect() as well.
+  Connection enter(std::string_view service) { return count_in(tag_of(service, "*")); }
   // How many in this time unit, this one included; 0 when it cannot be counted.
   std::uint32_t message(std::string_view service, std::string_view address) { return event(AnvilTable::kMessages, service, address); }
   std::uint32_t recipient(std::string_view service, std::string_view address) { return event(AnvilTable::kRecipients, service, address); }
@@ -82,6 +84,7 @@ class Anvil {
 
  private:
   std::uint32_t event(AnvilTable::Rate rate, std::string_view service, std::string_view address);
+  Connection count_in(std::uint64_t tag);
   std::uint64_t tag_of(std::string_view service, std::string_view address) const;
   int find(std::uint64_t tag);
   std::uint32_t count(AnvilTable::Slot& slot, AnvilTable::Rate rate);

@@ -1,0 +1,301 @@
+// DATA and BDAT: reading the content, and what becomes of the message.
+//
+// The content is always read to its end, whatever is wrong with it: the rest would become commands.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/base/strings.h"
+#include "core/mime/received.h"
+#include "core/smtp/session.h"
+
+namespace millrace::smtp {
+namespace {
+
+constexpr std::uint64_t kMinDataRate = 500;   // octets per second, with smtpd_per_request_deadline
+
+Reply write_error() { return Reply(451, "4.3.0", "Error: queue file write error"); }
+Reply no_space() { return Reply(452, "4.3.1", "Insufficient system storage"); }
+
+ContentFault fault_of(const Error& error) {
+  if (error.code == Errc::too_large) return ContentFault::too_large;
+  return error.code == Errc::no_space ? ContentFault::no_space : ContentFault::io;
+}
+
+}  // namespace
+
+Reply Session::data(const Input& input) {
+  if (transaction_ && transaction_->bdat) return Reply(503, "5.5.1", "Error: DATA after BDAT");
+  if (!transaction_ || !transaction_->begun) return Reply(503, "5.5.1", "Error: need RCPT command");
+  if (transaction_->envelope.recipients.empty()) return Reply(554, "5.5.1", "Error: no valid recipients");
+  if (input.words.size() != 1) return Reply(501, "5.5.4", "Syntax: DATA");
+  if (const std::optional<Reply> refused = begin_content(DataDecoder::Form::data, input)) return *refused;
+  return Reply(354, "", "End data with <CR><LF>.<CR><LF>", Reply::Then::data);
+}
+
+std::optional<Reply> Session::begin_content(DataDecoder::Form form, const Input& input) {
+  Transaction& current = *transaction_;
+  if (std::optional<Reply> sticky = sticky_refusal()) return sticky;
+  if (!current.discard) {
+    const filter::Verdict verdict = ask(filter::Stage::data, &input, {}, 1);
+    note_outcome(verdict);
+    if (verdict.refuses()) return refusal(verdict);
+  }
+  const auto ends = bare_newline_ == BareNewline::no ? DataDecoder::LineEnds::lenient : DataDecoder::LineEnds::strict;
+  current.content = std::make_unique<Content>(form, ends, params_.cleanup_replace_stray_cr_lf ? ' ' : '\r',
+                                              service_->builder_limits, mime::Body(service_->sink->spool_directory()));
+  return {};
+}
+
+// Takes decoded content.  `canonical` is emptied.
+void Session::take(std::string& canonical) {
+  Content& content = *transaction_->content;
+  content.size += canonical.size();
+  if (content.fault == ContentFault::none) {
+    const auto limit = static_cast<std::uint64_t>(params_.message_size_limit);
+    if (limit > 0 && content.size > limit) {
+      content.fault = ContentFault::too_large;
+      log_.warning(transaction_->envelope.queue_id + ": queue file size limit exceeded");
+    } else if (bare_newline_ == BareNewline::reject && content.decoder.saw_bare_newline()) {
+      content.fault = ContentFault::bare_newline;
+    } else if (service_->reject_characters.in(canonical)) {
+      content.fault = ContentFault::bad_character;
+    } else {
+      service_->strip_characters.strip(canonical);
+      if (const Result<void> added = content.builder.add(canonical); !added) {
+        content.fault = fault_of(added.error());
+        log_.warning(fmt::format("{}: {}", transaction_->envelope.queue_id, added.error().context));
+      }
+    }
+    // What is lost already needs no space.
+    if (content.fault != ContentFault::none) (void)content.builder.take();
+  }
+  canonical.clear();
+}
+
+Reply Session::receive_data() {
+  where_ = "DATA content";
+  std::string canonical;
+  Deadline deadline = read_deadline();
+  for (;;) {
+    const Result<std::string_view> bytes = stream_.read_some(deadline);
+    if (!bytes) {
+      content_size_ = transaction_->content->size;
+      return read_failed(bytes.error());
+    }
+    const DataDecoder::Decoded decoded = transaction_->content->decoder.decode(*bytes, canonical);
+    stream_.consume(decoded.consumed);
+    take(canonical);
+    if (decoded.end) break;
+    if (params_.smtpd_per_request_deadline) {
+      deadline.at += std::chrono::milliseconds(decoded.consumed * 1000 / kMinDataRate);
+    } else {
+      deadline = read_deadline();
+    }
+  }
+  std::string().swap(canonical);
+  return end_of_message();
+}
+
+Reply Session::bdat(const Input& input) {
+  if (hidden_keywords_ & kChunking) return Reply(521, "5.5.1", "Error: command not implemented");
+  const std::optional<Chunk> chunk = parse_chunk(input.words);
+  // What follows cannot be told from commands: hang up.
+  if (!chunk) return Reply(521, "5.5.4", "Syntax: BDAT count [LAST]");
+  chunk_ = *chunk;
+  if (chunk_.size == 0 && !chunk_.last) {
+    const bool named = transaction_ && !transaction_->envelope.queue_id.empty();
+    log_.warning(fmt::format("{}: null BDAT request from {}", named ? transaction_->envelope.queue_id : "NOQUEUE", namaddr_));
+    return skip_chunk(Reply(551, "5.7.1", "Null BDAT request"));
+  }
+  if (chunks_failed_) {
+    return skip_chunk(Reply(551, "5.0.0", fmt::format("Discarded {} bytes after earlier error", chunk_.size)));
+  }
+  if (!transaction_ || !transaction_->bdat) {
+    if (!transaction_ || !transaction_->begun) return skip_chunk(Reply(503, "5.5.1", "Error: need RCPT command"));
+    if (transaction_->envelope.recipients.empty()) {
+      return skip_chunk(Reply(554, "5.5.1", "Error: no valid recipients"));
+    }
+    if (const std::optional<Reply> refused = begin_content(DataDecoder::Form::chunks, input)) {
+      return refused->closes() ? *refused : skip_chunk(*refused);
+    }
+    transaction_->bdat = true;
+  }
+  chunk_reply_.reset();
+  return Reply(0, "", "", Reply::Then::chunk);
+}
+
+Reply Session::skip_chunk(Reply reply) {
+  chunks_failed_ = true;
+  chunk_reply_ = std::move(reply);
+  return Reply(0, "", "", Reply::Then::chunk);
+}
+
+Reply Session::receive_chunk() {
+  const bool skip = chunk_reply_.has_value();
+  if (!skip) where_ = "BDAT content";
+  std::string canonical;
+  for (std::uint64_t left = chunk_.size; left > 0;) {
+    const Result<std::string_view> bytes = stream_.read_some(read_deadline());
+    if (!bytes) {
+      if (!skip) content_size_ = transaction_->content->size;
+      return read_failed(bytes.error());
+    }
+    const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(bytes->size(), left));
+    if (!skip) {
+      transaction_->content->decoder.decode(bytes->substr(0, taken), canonical);
+      take(canonical);
+    }
+    stream_.consume(taken);
+    left -= taken;
+  }
+  if (skip) return std::exchange(chunk_reply_, {}).value();
+  if (chunk_.last) {
+    transaction_->content->decoder.finish(canonical);
+    take(canonical);
+    return end_of_message();
+  }
+  if (std::optional<Reply> fault = content_fault()) {
+    end_transaction();
+    chunks_failed_ = true;
+    return *fault;
+  }
+  return Reply(250, "2.0.0", fmt::format("Ok: {} bytes", chunk_.size));
+}
+
+std::optional<Reply> Session::content_fault() const {
+  switch (transaction_->content->fault) {
+    case ContentFault::none: return {};
+    case ContentFault::too_large: return Reply(552, "5.3.4", "Error: message file too big");
+    case ContentFault::bare_newline:
+      log_event(log_, "reject", "bare <LF> received");
+      return Reply(static_cast<int>(params_.smtpd_forbid_bare_newline_reject_code), "5.5.2",
+                   params_.myhostname + " Error: bare <LF> received");
+    case ContentFault::bad_character: return Reply(550, "5.7.1", "Error: message content rejected");
+    case ContentFault::no_space: return no_space();
+    case ContentFault::io: return write_error();
+  }
+  return write_error();
+}
+
+Reply Session::end_of_message() {
+  where_ = "END-OF-MESSAGE";
+  if (bare_newline_ == BareNewline::note && transaction_->content->decoder.saw_bare_newline()) noted_bare_newline_ = true;
+  Reply reply = finish_message();
+  if (!reply.negative() && reply.code != 0) errors_ = junk_ = 0;
+  end_transaction();
+  return reply;
+}
+
+mime::Header Session::received() const {
+  const mime::Envelope& envelope = transaction_->envelope;
+  mime::ReceivedFacts facts;
+  facts.helo = facts_.helo_name.empty() ? facts_.client_name : facts_.helo_name;
+  facts.client_name = facts_.client_name;
+  facts.client_address = rfc_address();
+  // RFC 3848 and RFC 6531 section 4.3.
+  facts.protocol = envelope.smtputf8 ? "UTF8SMTP" : facts_.protocol;
+  if (facts_.protocol == "ESMTP") {
+    if (facts_.tls) facts.protocol += 'S';
+    if (!facts_.sasl_username.empty()) facts.protocol += 'A';
+  }
+  if (params_.smtpd_tls_received_header && facts_.tls) facts.tls = tls_lines();
+  facts.host = params_.myhostname;
+  facts.mail_name = params_.mail_name;
+  facts.queue_id = envelope.queue_id;
+  if (envelope.recipients.size() == 1) facts.recipient = rewrite::quote_local(transaction_->first_recipient);
+  facts.when = envelope.arrival;
+  return mime::make_received(facts);
+}
+
+Reply Session::finish_message() {
+  Transaction& current = *transaction_;
+  if (current.content->fault == ContentFault::none) {
+    if (const Result<void> finished = current.content->builder.finish(); !finished) {
+      current.content->fault = fault_of(finished.error());
+    }
+  }
+  if (std::optional<Reply> fault = content_fault()) return *fault;
+  mime::Message message = current.content->builder.take();
+  message.headers.insert(message.headers.begin(), received());
+  const std::string& id = current.envelope.queue_id;
+  if (mime::count_hops(message) >= static_cast<std::size_t>(params_.hopcount_limit)) {
+    service_->cleanup_log.warning(id + ": message rejected: hopcount exceeded");
+    return Reply(554, "5.4.0", "Error: too many hops");
+  }
+  mime::HeaderPolicy policy = service_->header_policy;
+  policy.add_missing = policy.add_missing || service_->is_local_client(ends_.client.address, facts_);
+  std::vector<std::string> lines;
+  mime::apply_header_policy(message, policy, id, rewrite::quote_local(current.envelope.sender), current.envelope.arrival, lines);
+  for (const std::string& line : lines) service_->cleanup_log.info(id + ": " + line);
+  std::vector<mime::Header> prepended;
+  for (const std::string& text : current.prepend) {
+    const std::size_t length = mime::header_name_length(text);
+    if (length == 0) continue;
+    prepended.push_back(mime::Header::make(text.substr(0, length), trim(std::string_view(text).substr(text.find(':') + 1))));
+  }
+  message.headers.insert(message.headers.begin(), prepended.begin(), prepended.end());
+  return deliver(message);
+}
+
+Reply Session::deliver(mime::Message& message) {
+  Transaction& current = *transaction_;
+  mime::Envelope& envelope = current.envelope;
+  envelope.size = message.size();
+  if (!current.discard && !service_->chain.filters().empty()) {
+    filter::Context context{.session = facts_, .envelope = envelope};
+    context.deadline = Deadline::after(std::chrono::hours(1));
+    context.log = &log_;
+    const filter::Verdict verdict = chain_->message(context, message, service_->sink->spool_directory());
+    note_outcome(verdict);
+    if (verdict.refuses()) return refusal(verdict);
+    for (auto header = context.prepend.rbegin(); header != context.prepend.rend(); ++header) {
+      const std::size_t length = mime::header_name_length(*header);
+      if (length > 0) {
+        message.headers.insert(message.headers.begin(),
+                               mime::Header::make(header->substr(0, length),
+                                                  trim(std::string_view(*header).substr(header->find(':') + 1))));
+      }
+    }
+  }
+  const std::uint64_t received_bytes = current.content->size;
+  const Reply accepted(250, "2.0.0", current.bdat ? fmt::format("Ok: {} bytes queued as {}", received_bytes, envelope.queue_id)
+                                                  : "Ok: queued as " + envelope.queue_id);
+  settle_recipients(envelope);
+  if (current.discard || envelope.recipients.empty()) return accepted;
+  envelope.size = message.size();
+  if (const Result<void> stored = service_->sink->submit(envelope, message); !stored) {
+    log_.warning(fmt::format("{}: {}", envelope.queue_id, stored.error().context));
+    switch (stored.error().code) {
+      case Errc::no_space: return no_space();
+      case Errc::too_large: return Reply(552, "5.3.4", "Error: message file too big");
+      default: return write_error();
+    }
+  }
+  return accepted;
+}
+
+// Cleanup's last steps on the envelope: a redirection, rewriting, duplicates.
+void Session::settle_recipients(mime::Envelope& envelope) const {
+  if (!envelope.redirect.empty() && !envelope.recipients.empty()) {
+    mime::Recipient only = envelope.recipients.front();
+    only.address = std::exchange(envelope.redirect, {});
+    only.notify = 0;
+    envelope.recipients.assign(1, std::move(only));
+  }
+  const rewrite::Router& router = *service_->router;
+  if (!envelope.sender.empty()) envelope.sender = router.rewrite(envelope.sender);
+  for (mime::Recipient& recipient : envelope.recipients) recipient.address = router.rewrite(recipient.address);
+  if (envelope.recipients.size() < 2) return;
+  std::set<std::string> seen;
+  const auto limit = static_cast<std::size_t>(params_.duplicate_filter_limit);
+  std::erase_if(envelope.recipients, [&](const mime::Recipient& recipient) {
+    std::string key = lower(fmt::format("{}\n{}\n{}\n{}", recipient.orcpt, recipient.notify, recipient.original, recipient.address));
+    if (seen.count(key) != 0) return true;
+    if (limit == 0 || seen.size() < limit) seen.insert(std::move(key));
+    return false;
+  });
+}
+
+}  // namespace millrace::smtp
