@@ -105,9 +105,11 @@ Result<void> StoreImpl::open() {
       Database::open(options_.directory + "/queue.mdb", options_.initial_map_bytes, options_.sync);
   if (!database) return tl::unexpected(database.error());
   database_ = std::move(*database);
-  Result<std::vector<std::string>> marks = in_flight_.open(options_.directory + "/inflight");
-  if (!marks) return tl::unexpected(marks.error());
-  if (Result<void> recovered = recover(*marks); !recovered) return recovered;
+  if (options_.recover) {
+    Result<std::vector<std::string>> marks = in_flight_.open(options_.directory + "/inflight");
+    if (!marks) return tl::unexpected(marks.error());
+    if (Result<void> recovered = recover(*marks); !recovered) return recovered;
+  }
   Result<std::uint64_t> next = database_->next_id();
   if (!next) return tl::unexpected(next.error());
   // A new environment begins at a number made from the time: should the old one be thrown away, its ids

@@ -105,6 +105,9 @@ struct StoreOptions {
   // Do in-flight marks found at open count as deaths?  Only when the queue process alone died under its
   // master; after a power cut, or a kill of everything, they say nothing about the message.
   bool count_deaths = true;
+  // false: a tool that looks at the queue of a daemon that is down.  In-flight marks, active messages and
+  // orphans are left for the daemon's own start.
+  bool recover = true;
   bool sync = true;                  // false only in the ledger test's sabotaged build
   std::size_t initial_map_bytes = std::size_t{256} << 20;  // grows by itself
   std::uint32_t death_limit = 3;     // crashes while in flight before a message goes to corrupt
