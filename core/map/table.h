@@ -49,26 +49,44 @@ class TableSet {
   std::unique_ptr<Impl> impl_;
 };
 
+// What this build makes of a table type's name.  `elsewhere`: a type of Postfix's that is not here (nis, proxy,
+// ldap, …), for callers that only warn when a default names it (nis:mail.aliases).
+enum class TypeStatus { supported, elsewhere, unknown };
+TypeStatus type_status(std::string_view type);
+// "hash:/etc/postfix/access" -> "hash"; "" when there is no type.
+std::string_view table_type(std::string_view type_and_name);
+
 // Is this a table reference rather than a word? ("type:name", with braces understood.)
 bool looks_like_table(std::string_view word);
 
 // Splits a list parameter at commas and white space, { } groups kept whole (with their braces).
 std::vector<std::string> split_list(std::string_view text);
 
+// Cuts a recipient's local part at its delimiter: "user+ext" -> ("user", "+ext").  No cut (and "" as the
+// second) for owner- and -request names, mailer-daemon, postmaster, double-bounce and a delimiter up front.
+std::pair<std::string_view, std::string_view> split_extension(std::string_view local_part, std::string_view delimiters);
+
 // Several tables in order, as `transport_maps` and friends hold: the first that finds wins, the first
 // error ends the search.
 class Maps {
  public:
+  Maps() = default;
   static Result<Maps> open(TableSet& tables, std::string_view parameter_value);
   Lookup find(std::string_view key) const;
+  // The same in indexed tables only, for parts of an address or name.
+  Lookup find_partial(std::string_view key) const;
   // mail_addr_find(3) order: user+ext@dom, user@dom, user+ext and user when `is_local(domain)`, @dom.
-  // `extension` receives "+ext" when it was not part of the match.
+  // Quoted form first, then the internal one.  `extension` receives "+ext" when a key without it matched
+  // (but not for "@dom"), else "".
   Lookup find_address(std::string_view address, std::string_view recipient_delimiter,
                       const std::function<bool(std::string_view)>& is_local, std::string* extension) const;
   const std::vector<std::shared_ptr<Table>>& tables() const { return tables_; }
   bool empty() const { return tables_.empty(); }
 
  private:
+  enum class Keys { all, indexed };
+  Lookup search(std::string_view key, Keys keys) const;
+  Lookup search_forms(std::string_view internal_key, Keys keys) const;
   std::vector<std::shared_ptr<Table>> tables_;
 };
 

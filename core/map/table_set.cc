@@ -1,0 +1,323 @@
+// Opening tables by type.  One row of kTypes per type; what Postfix has and we do not is named in kElsewhere.
+#include <map>
+#include <unordered_map>
+
+#include "core/base/strings.h"
+#include "core/map/build.h"
+#include "core/map/cidr.h"
+#include "core/map/lmdb_file.h"
+#include "core/map/pattern.h"
+#include "core/map/table.h"
+#include "core/map/text.h"
+
+namespace millrace::map {
+
+namespace {
+
+constexpr std::size_t kRuleFileLimit = 64 * 1024 * 1024;
+
+class Named : public Table {
+ public:
+  explicit Named(std::string name) : name_(std::move(name)) {}
+  const std::string& name() const override { return name_; }
+  virtual void refresh(const Warn&) {}
+
+ private:
+  std::string name_;
+};
+
+using Entries = std::unordered_map<std::string, std::string>;
+Lookup find_in(const Entries& entries, std::string_view key) {
+  const auto at = entries.find(lower(key));
+  if (at == entries.end()) return std::optional<std::string>();
+  return std::optional<std::string>(at->second);
+}
+
+class TextTable : public Named {
+ public:
+  TextTable(std::string name, Entries entries) : Named(std::move(name)), entries_(std::move(entries)) {}
+  Lookup find(std::string_view key) override { return find_in(entries_, key); }
+  bool is_pattern() const override { return false; }
+
+ private:
+  Entries entries_;
+};
+
+// FILE.lmdb, or the text read once as long as there is no such file.
+class IndexedTable : public Named {
+ public:
+  IndexedTable(std::string name, std::string path, std::unique_ptr<LmdbFile> file, Entries entries)
+      : Named(std::move(name)), path_(std::move(path)), file_(std::move(file)), entries_(std::move(entries)) {}
+
+  Lookup find(std::string_view key) override {
+    if (!file_) return find_in(entries_, key);
+    auto result = file_->get(lower(key));
+    if (!result) return fail(name(), result.error());
+    return result;
+  }
+  bool is_pattern() const override { return false; }
+
+  void refresh(const Warn& warn) override {
+    const FileIdentity now = FileIdentity::of(path_);
+    // A file that went away stays mapped: better the last known table than none.
+    if (!now.exists() || (file_ && now == file_->identity()) || now == refused_) return;
+    auto fresh = LmdbFile::open(path_);
+    if (!fresh) {
+      refused_ = now;
+      warn(name() + ": " + fresh.error().context + ": keeping the old table");
+      return;
+    }
+    file_ = std::move(*fresh);
+    entries_.clear();
+  }
+
+ private:
+  std::string path_;   // of FILE.lmdb
+  std::unique_ptr<LmdbFile> file_;
+  Entries entries_;
+  FileIdentity refused_;   // what could not be opened, so that it is said once
+};
+
+class CidrTable : public Named {
+ public:
+  CidrTable(std::string name, CidrRules rules) : Named(std::move(name)), rules_(std::move(rules)) {}
+  Lookup find(std::string_view key) override {
+    const std::string* value = rules_.find(key);
+    return value ? std::optional<std::string>(*value) : std::nullopt;
+  }
+  bool is_pattern() const override { return true; }
+
+ private:
+  CidrRules rules_;
+};
+
+class PatternTable : public Named {
+ public:
+  PatternTable(std::string name, PatternRules rules) : Named(std::move(name)), rules_(std::move(rules)) {}
+  Lookup find(std::string_view key) override {
+    auto result = rules_.find(key);
+    if (!result) return fail(name(), result.error());
+    return result;
+  }
+  bool is_pattern() const override { return true; }
+
+ private:
+  PatternRules rules_;
+};
+
+class StaticTable : public Named {
+ public:
+  StaticTable(std::string name, std::string value) : Named(std::move(name)), value_(std::move(value)) {}
+  Lookup find(std::string_view) override { return std::optional<std::string>(value_); }
+  bool is_pattern() const override { return true; }
+
+ private:
+  std::string value_;
+};
+
+class FailTable : public Named {
+ public:
+  using Named::Named;
+  Lookup find(std::string_view) override { return fail(Errc::temporary, name() + ": query error"); }
+  bool is_pattern() const override { return true; }
+};
+
+using Opened = Result<std::shared_ptr<Named>>;
+struct Request {
+  std::string name;   // "hash:/etc/postfix/access"
+  std::string type;
+  std::string_view argument;   // what follows the colon
+  std::string path;   // the same as a file name
+  const Warn& warn;
+};
+
+Result<Entries> read_entries(const Request& request) {
+  auto text = read_file(request.path, kRuleFileLimit);
+  if (!text) return tl::unexpected(text.error());
+  BuildOptions options;
+  options.warn = request.warn;
+  auto parsed = parse_source(*text, request.path, options);
+  return Entries(std::make_move_iterator(parsed.begin()), std::make_move_iterator(parsed.end()));
+}
+
+Opened open_indexed(const Request& request) {
+  const std::string path = request.path + ".lmdb";
+  auto file = LmdbFile::open(path);
+  if (!file && file.error().code != Errc::not_found) return tl::unexpected(file.error());
+  if (!file) {
+    auto entries = read_entries(request);
+    if (!entries && entries.error().code == Errc::not_found)
+      return fail(Errc::config, "open database " + path + ": no such file, and no " + request.path + " either");
+    if (!entries) return tl::unexpected(entries.error());
+    return std::make_shared<IndexedTable>(request.name, path, nullptr, std::move(*entries));
+  }
+  const FileIdentity source = FileIdentity::of(request.path);
+  if (source.exists() && source.changed_ns > (*file)->identity().changed_ns)
+    request.warn("database " + path + " is older than source file " + request.path);
+  return std::make_shared<IndexedTable>(request.name, path, std::move(*file), Entries());
+}
+
+Opened open_texthash(const Request& request) {
+  auto entries = read_entries(request);
+  if (!entries) return tl::unexpected(entries.error());
+  return std::make_shared<TextTable>(request.name, std::move(*entries));
+}
+
+Opened open_inline(const Request& request) {
+  const auto need = [&](const std::string& what) {
+    return fail(Errc::config, what + "; need \"inline:{name=value...}\"");
+  };
+  const auto inner = strip_braces(request.argument);
+  if (!inner) return need(inner.error().context);
+  Entries entries;
+  for (const std::string& item : split_list(*inner)) {
+    std::string_view text = item;
+    if (text[0] == '{') {
+      const auto stripped = strip_braces(text);
+      if (!stripped) return need(stripped.error().context);
+      text = *stripped;
+    }
+    const std::size_t equals = text.find('=');
+    const std::string_view key = trim(text.substr(0, equals));
+    // White space inside the name means that the '=' belongs to something else.
+    if (equals == text.npos || key.find_first_of(" \t\r\n") != key.npos)
+      return need("missing '=' after attribute name: \"" + printable(text) + "\"");
+    entries[lower(key)] = trim(text.substr(equals + 1));
+  }
+  if (entries.empty()) return need("empty table");
+  return std::make_shared<TextTable>(request.name, std::move(entries));
+}
+
+// A file of rules, or "{{rule}, …}", line by line into `rules`.
+template <typename Rules>
+Result<void> read_rules(const Request& request, Rules& rules) {
+  const std::string place = request.type + " map " + (request.argument[0] == '{' ? std::string(request.argument) : request.path);
+  const Warn warn = [&](const std::string& text) { request.warn(place + ", " + text); };
+  if (request.argument[0] == '{') {
+    const auto lines = inline_rules(request.argument);
+    if (!lines) return fail(request.type + " map", lines.error());
+    int number = 0;
+    for (const std::string& line : *lines) {
+      ++number;
+      if (!line.empty() && line[0] != '#') rules.add(line, number, warn);
+    }
+  } else {
+    const auto text = read_file(request.path, kRuleFileLimit);
+    if (!text) return tl::unexpected(text.error());
+    LineReader reader(*text);
+    while (reader.next()) rules.add(reader.line(), reader.number(), warn);
+  }
+  rules.finish(warn);
+  return {};
+}
+
+Opened open_cidr(const Request& request) {
+  CidrRules rules;
+  if (auto read = read_rules(request, rules); !read) return tl::unexpected(read.error());
+  return std::make_shared<CidrTable>(request.name, std::move(rules));
+}
+
+Opened open_pattern(const Request& request) {
+  PatternRules rules(request.type == "pcre" ? PatternDialect::pcre : PatternDialect::regexp);
+  if (auto read = read_rules(request, rules); !read) return tl::unexpected(read.error());
+  return std::make_shared<PatternTable>(request.name, std::move(rules));
+}
+
+Opened open_static(const Request& request) {
+  std::string_view text = request.argument;
+  if (text[0] == '{') {
+    const auto stripped = strip_braces(text);
+    if (!stripped) return fail("bad static:name syntax", stripped.error());
+    text = *stripped;
+  }
+  return std::make_shared<StaticTable>(request.name, std::string(text));
+}
+
+Opened open_fail(const Request& request) { return std::make_shared<FailTable>(request.name); }
+
+struct Type {
+  std::string_view name;
+  Opened (*open)(const Request&);
+};
+constexpr Type kTypes[] = {
+    {"btree", open_indexed}, {"cidr", open_cidr},     {"fail", open_fail},     {"hash", open_indexed},
+    {"inline", open_inline}, {"lmdb", open_indexed},  {"pcre", open_pattern},  {"regexp", open_pattern},
+    {"static", open_static}, {"texthash", open_texthash},
+};
+constexpr std::string_view kElsewhere[] = {
+    "cdb", "dbm", "environ", "internal", "ldap", "memcache", "mongodb", "mysql", "netinfo", "nis", "nisplus",
+    "pgsql", "pipemap", "proxy", "randmap", "sdbm", "socketmap", "sqlite", "tcp", "unionmap", "unix",
+};
+
+}  // namespace
+
+TypeStatus type_status(std::string_view type) {
+  for (const Type& known : kTypes) {
+    if (known.name == type) return TypeStatus::supported;
+  }
+  for (const std::string_view known : kElsewhere) {
+    if (known == type) return TypeStatus::elsewhere;
+  }
+  return TypeStatus::unknown;
+}
+
+std::string_view table_type(std::string_view type_and_name) {
+  const std::size_t colon = type_and_name.find(':');
+  return colon == type_and_name.npos ? std::string_view() : type_and_name.substr(0, colon);
+}
+
+bool looks_like_table(std::string_view word) {
+  const std::string_view type = table_type(word);
+  if (type.empty()) return false;
+  for (const char c : type) {
+    if (!is_alnum(c) && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+struct TableSet::Impl {
+  TableOptions options;
+  Warn warn;
+  std::map<std::string, std::shared_ptr<Named>, std::less<>> tables;
+};
+
+TableSet::TableSet(TableOptions options) : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
+  impl_->warn = [this](const std::string& text) {
+    if (impl_->options.warn) impl_->options.warn(text);
+  };
+}
+TableSet::~TableSet() = default;
+
+Result<std::shared_ptr<Table>> TableSet::open(std::string_view type_and_name) {
+  type_and_name = trim(type_and_name);
+  if (const auto at = impl_->tables.find(type_and_name); at != impl_->tables.end()) return at->second;
+  const std::string_view type = table_type(type_and_name);
+  const std::string quoted = "\"" + printable(type_and_name) + "\"";
+  if (type.empty()) return fail(Errc::config, "expecting \"type:name\" form instead of " + quoted);
+  const std::string_view argument = type_and_name.substr(type.size() + 1);
+  if (type_status(type) == TypeStatus::elsewhere)
+    return fail(Errc::config, quoted + ": tables of type " + std::string(type) + " are not supported yet");
+  for (const Type& known : kTypes) {
+    if (known.name != type) continue;
+    if (argument.empty() && type != "fail")
+      return fail(Errc::config, "expecting \"type:name\" form instead of " + quoted);
+    std::string path(argument);
+    if (path.empty() || path[0] != '/') {
+      if (!impl_->options.config_directory.empty()) path = impl_->options.config_directory + "/" + path;
+    }
+    const Request request{std::string(type_and_name), std::string(type), argument, path, impl_->warn};
+    auto table = known.open(request);
+    // Whatever keeps a table from being opened is for the configuration's reader.
+    if (!table) return fail(Errc::config, std::move(table.error().context));
+    impl_->tables.emplace(request.name, *table);
+    return *table;
+  }
+  return fail(Errc::config, "unsupported dictionary type: " + printable(type));
+}
+
+void TableSet::refresh() {
+  for (const auto& [name, table] : impl_->tables) table->refresh(impl_->warn);
+}
+
+}  // namespace millrace::map
