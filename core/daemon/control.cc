@@ -139,8 +139,15 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   if (auto opened = listeners.open(setup->plan); !opened) return refuse(opened.error().context);
   for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners.fd(place.at));
   setup->shared = map_shared_block();
-  const auto anvil = smtp::Anvil::create(config->params().anvil_rate_time_unit);
-  setup->anvil = anvil.get();
+  const auto anvil = smtp::AnvilTable::map();
+  if (!anvil) return refuse(anvil.error().context);
+  setup->anvil = *anvil;
+  const auto queue_socket = net::listen_unix(queue_socket_path(*config), 0666, 511);
+  if (!queue_socket) return refuse(queue_socket.error().context);
+  setup->queue_listening = *queue_socket;
+  const auto control_socket = net::listen_unix(control_socket_path(*config), 0666, 64);
+  if (!control_socket) return refuse(control_socket.error().context);
+  setup->control_listening = *control_socket;
   Master master(config_directory, std::move(*setup), listeners, log);
   return master.run(ready_fd);
 }
@@ -247,8 +254,9 @@ int check_main(const std::string& config_directory) {
   setup->dry_run = true;
   setup->log_options.threaded = false;
   setup->shared = map_shared_block();
-  const auto anvil = smtp::Anvil::create(config->params().anvil_rate_time_unit);
-  setup->anvil = anvil.get();
+  const auto anvil = smtp::AnvilTable::map();
+  if (!anvil) return 1;
+  setup->anvil = *anvil;
   int bad = findings.has_errors() ? 1 : 0;
   for (const Child::Kind kind : {Child::Kind::queue, Child::Kind::front}) {
     auto child = spawn_child(kind, 0, 0, [&](int channel) {

@@ -13,6 +13,7 @@
 
 #include "core/daemon/front.h"
 #include "core/daemon/queue_role.h"
+#include "core/smtp/anvil.h"
 
 namespace millrace::daemon {
 namespace {
@@ -166,6 +167,7 @@ void Master::reap() {
 void Master::ended(const Child& child, int status) {
   if (child.kind == Child::Kind::front) {
     current_.shared->fronts[child.generation % 2][child.slot].sessions = 0;
+    current_.anvil->clear_process(anvil_process(child.generation, child.slot));
   }
   if (stopping_ != Stopping::no || child.state == Child::State::draining) return;
   const std::string how = WIFSIGNALED(status) ? fmt::format("killed by signal {}", WTERMSIG(status))

@@ -19,6 +19,10 @@ SharedBlock* map_shared_block() {
   return new (memory) SharedBlock();
 }
 
+unsigned anvil_process(unsigned generation, int slot) {
+  return (generation % 2) * kMaxFronts + static_cast<unsigned>(slot);
+}
+
 std::string queue_socket_path(const config::Config& config) {
   return config.params().queue_directory + "/private/queue";
 }

@@ -12,7 +12,7 @@
 #include "core/daemon/shared.h"
 
 namespace millrace::smtp {
-class Anvil;
+class AnvilTable;
 }
 
 namespace millrace::daemon {
@@ -24,11 +24,16 @@ struct Setup {
   std::vector<ListenPlan> plan;     // of the smtpd services
   std::vector<int> listening;       // descriptor for each entry of plan
   SharedBlock* shared = nullptr;
-  smtp::Anvil* anvil = nullptr;
+  smtp::AnvilTable* anvil = nullptr;
+  int queue_listening = -1;         // of queue_socket_path()
+  int control_listening = -1;       // of control_socket_path()
   unsigned generation = 0;
   int fronts = 1;
   bool dry_run = false;             // `check`: prepare everything, touch nothing
 };
+
+// The number of a front among AnvilTable's processes.
+unsigned anvil_process(unsigned generation, int slot);
 
 // Paths below queue_directory.
 std::string queue_socket_path(const config::Config& config);    // fronts to queue: private/queue
