@@ -1,0 +1,28 @@
+// A child's end of its channel to the master: findings out, "go", "drain" and "stop" in.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "core/config/config.h"
+
+namespace millrace::daemon {
+
+class Channel {
+ public:
+  explicit Channel(int fd) : fd_(fd) {}
+
+  // Before the loop runs; blocking, a line each.
+  void report(const config::Findings& findings);
+  void error(std::string_view text);
+  void ready();
+
+  // Reads lines on a fiber of this thread's loop and hands them on; "stop" when the master is gone.
+  void listen(std::function<void(std::string_view word)> handler);
+
+ private:
+  void line(std::string_view word, std::string_view text);
+  int fd_;
+};
+
+}  // namespace millrace::daemon
