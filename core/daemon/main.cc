@@ -1,0 +1,55 @@
+// The one program: `millrace [-c DIR] COMMAND …`, and Postfix's command names as links to it.
+#include <cstdio>
+
+#include "core/daemon/control.h"
+#include "core/tools/conf.h"
+#include "core/tools/explain_tool.h"
+#include "core/tools/map_tool.h"
+#include "core/tools/plugin_tool.h"
+#include "core/tools/queue_tools.h"
+#include "core/tools/tool.h"
+
+namespace {
+
+using millrace::tools::Tool;
+
+// A command of the daemon that takes no arguments.
+template <int (*run)(const std::string&)>
+int plain(int argc, char** argv, const std::string& config_directory) {
+  if (argc > 1) {
+    std::fprintf(stderr, "%s: fatal: unexpected argument: %s\n", argv[0], argv[1]);
+    return 1;
+  }
+  return run(config_directory);
+}
+
+int start(const std::string& directory) { return millrace::daemon::start_main(directory, false); }
+int start_fg(const std::string& directory) { return millrace::daemon::start_main(directory, true); }
+
+int flush(int, char** argv, const std::string& config_directory) {
+  char option[] = "-f";
+  char* arguments[] = {argv[0], option, nullptr};
+  return millrace::tools::queue_main(2, arguments, config_directory);
+}
+
+const Tool kTools[] = {
+    {"start", plain<start>, "start the mail system in the background"},
+    {"start-fg", plain<start_fg>, "start it in the foreground"},
+    {"stop", plain<millrace::daemon::stop_main>, "stop it"},
+    {"reload", plain<millrace::daemon::reload_main>, "take over a changed configuration without dropping a session"},
+    {"status", plain<millrace::daemon::status_main>, "say whether it runs"},
+    {"flush", flush, "attempt all deferred mail now"},
+    {"check", plain<millrace::daemon::check_main>, "say what is wrong with the configuration"},
+    {"logrotate", plain<millrace::daemon::logrotate_main>, "rename maillog_file and begin a new one"},
+    {"conf", millrace::tools::conf_main, "show and edit parameters (postconf)"},
+    {"map", millrace::tools::map_main, "build and ask lookup tables (postmap)"},
+    {"queue", millrace::tools::queue_main, "list and flush the queue (postqueue, mailq)"},
+    {"super", millrace::tools::super_main, "delete, hold, release, requeue (postsuper)"},
+    {"cat", millrace::tools::cat_main, "show a queued message (postcat)"},
+    {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
+    {"plugin", millrace::tools::plugin_main, "list plugins"},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return millrace::tools::run(argc, argv, kTools); }
