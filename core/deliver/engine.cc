@@ -1,0 +1,167 @@
+#include "core/deliver/engine.h"
+
+#include <algorithm>
+
+#include "core/base/strings.h"
+#include "core/deliver/simple_agents.h"
+#include "core/deliver/smtp_agent.h"
+
+namespace millrace::deliver {
+
+namespace {
+bool is_client(const config::Service& service) { return service.command == "smtp" || service.command == "lmtp"; }
+bool is_transport(const config::Service& service) { return service.type == "unix"; }
+
+Result<ConcurrencyRules> concurrency_rules(const config::Config& config, const std::string& name) {
+  ConcurrencyRules out;
+  const auto own = [&](const char* suffix, const char* fallback) {
+    const auto value = config.value(name + suffix);
+    return value && !trim(*value).empty() ? *value : config.value(fallback).value_or("");
+  };
+  const auto feedback = [&](const char* suffix, const char* fallback, Feedback& to) -> Result<void> {
+    const std::string text = own(suffix, fallback);
+    const auto parsed = parse_feedback(text);
+    if (!parsed) return fail(Errc::config, std::string("bad value: ") + fallback + " = " + text);
+    to = *parsed;
+    return {};
+  };
+  out.initial = static_cast<std::size_t>(
+      std::max<std::int64_t>(config::parse_integer(trim(own("_initial_destination_concurrency", "initial_destination_concurrency"))).value_or(5), 1));
+  out.limit = static_cast<std::size_t>(config.transport_number(name, "destination_concurrency_limit"));
+  if (auto ok = feedback("_destination_concurrency_positive_feedback", "default_destination_concurrency_positive_feedback", out.positive); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  if (auto ok = feedback("_destination_concurrency_negative_feedback", "default_destination_concurrency_negative_feedback", out.negative); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  out.failed_cohorts = static_cast<double>(config.transport_number(name, "destination_concurrency_failed_cohort_limit"));
+  return out;
+}
+}  // namespace
+
+struct Engine::Parts {
+  std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const rewrite::Router> router;
+  net::Resolver* resolver = nullptr;
+  struct Client {
+    std::shared_ptr<const ClientOptions> options;
+    std::shared_ptr<TlsPolicies> policies;
+  };
+  std::map<std::string, Client> clients;
+  std::map<std::string, TransportLimits> limits;
+
+  log::Logger logger(std::string_view program, const config::Service* service = nullptr) const {
+    return log::Logger(config->value("syslog_name", service).value_or("postfix") + "/" + std::string(program));
+  }
+
+  std::unique_ptr<Transport> make(const std::string& name) {
+    auto out = std::make_unique<Transport>();
+    out->name = name;
+    const config::Service* service = config->transport(name);
+    if (const auto found = limits.find(name); found != limits.end()) out->limits = found->second;
+    const std::string command = service != nullptr ? service->command : name == "discard" ? "discard" : name;
+    if (const auto client = clients.find(name); client != clients.end()) {
+      out->log = logger(command, service);
+      out->agent = std::make_unique<SmtpAgent>(
+          client->second.options,
+          [policies = client->second.policies](const std::string& nexthop) { return policies->find(nexthop); }, *resolver,
+          net::connect, out->log);
+    } else if (command == "discard") {
+      out->log = logger("discard", service);
+      out->agent = make_discard_agent();
+    } else if (command == "error" || command == "retry") {
+      // "retry" in master.cf is the error(8) program under another name.
+      out->log = logger("error", service);
+      out->agent = name == "retry" ? make_retry_agent() : make_error_agent();
+    } else {
+      out->log = logger("error");
+      out->agent = make_unavailable_agent();
+    }
+    return out;
+  }
+};
+
+Engine::~Engine() = default;
+
+std::vector<std::string> Engine::unavailable_transports(const config::Config& config) {
+  std::vector<std::string> out;
+  for (const config::Service& service : config.services()) {
+    if (!is_transport(service)) continue;
+    for (const char* command : {"local", "virtual", "pipe"}) {
+      if (service.command == command) out.push_back(service.name);
+    }
+  }
+  return out;
+}
+
+Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Config> config, queue::Store& store,
+                                             std::shared_ptr<const rewrite::Router> router, net::Resolver& resolver,
+                                             map::TableSet& tables) {
+  std::unique_ptr<Engine> out(new Engine);
+  out->parts_ = std::make_unique<Parts>();
+  Parts& parts = *out->parts_;
+  parts.config = config;
+  parts.router = router;
+  parts.resolver = &resolver;
+  const config::Params& params = config->params();
+
+  for (const config::Service& service : config->services()) {
+    if (!is_transport(service)) continue;
+    const std::string where = service.where.to_text() + ": service " + service.name;
+    TransportLimits limits;
+    limits.processes = static_cast<std::size_t>(service.process_limit < 0 ? params.default_process_limit : service.process_limit);
+    limits.recipients = static_cast<std::size_t>(std::max<std::int64_t>(config->transport_number(service.name, "destination_recipient_limit"), 0));
+    limits.rate_delay = config->transport_time(service.name, "destination_rate_delay");
+    auto concurrency = concurrency_rules(*config, service.name);
+    if (!concurrency) return fail(where, concurrency.error());
+    limits.concurrency = *concurrency;
+    if (limits.rate_delay.count() > 0) limits.concurrency.limit = 1;   // as qmgr(8) has it
+    parts.limits[service.name] = limits;
+    if (!is_client(service)) continue;
+    auto options = read_client_options(*config, service);
+    if (!options) return fail(where, options.error());
+    auto policies = TlsPolicies::make(options->tls, tables);
+    if (!policies) return fail(where, policies.error());
+    parts.clients[service.name] = {std::make_shared<const ClientOptions>(std::move(*options)), std::move(*policies)};
+  }
+
+  SchedulerRules rules;
+  rules.active_limit = static_cast<std::size_t>(params.qmgr_message_active_limit);
+  rules.recipient_limit = static_cast<std::size_t>(params.qmgr_message_recipient_limit);
+  rules.minimal_backoff = params.minimal_backoff_time;
+  rules.maximal_backoff = params.maximal_backoff_time;
+  rules.run_delay = params.queue_run_delay;
+  rules.lifetime = params.maximal_queue_lifetime;
+  rules.bounce_lifetime = params.bounce_queue_lifetime;
+  rules.delay_warning = params.delay_warning_time;
+  rules.soft_bounce = params.soft_bounce;
+  rules.delay_places = static_cast<int>(params.delay_logging_resolution_limit);
+  for (const std::string_view word : split(params.defer_transports, ", \t\r\n")) rules.defer_transports.emplace_back(word);
+  rules.qmgr_log = parts.logger("qmgr");
+  rules.error_log = parts.logger("error");
+
+  PostmanRules postman;
+  postman.host = params.myhostname;
+  postman.mail_name = params.mail_name;
+  postman.double_bounce_sender = params.double_bounce_sender + "@" + params.myhostname;
+  postman.bounce_to = config->value("bounce_notice_recipient").value_or("postmaster");
+  postman.double_bounce_to = config->value("2bounce_notice_recipient").value_or("postmaster");
+  postman.delay_to = config->value("delay_notice_recipient").value_or("postmaster");
+  for (const std::string_view word : split(params.notify_classes, ", \t\r\n")) {
+    if (iequals(word, "bounce")) postman.tell_bounces = postman.tell_double_bounces = true;
+    if (iequals(word, "2bounce")) postman.tell_double_bounces = true;
+    if (iequals(word, "delay")) postman.tell_delays = true;
+  }
+  postman.size_limit = static_cast<std::uint64_t>(params.bounce_size_limit);
+  postman.long_queue_ids = params.enable_long_queue_ids;
+  postman.delay_warning = params.delay_warning_time;
+  postman.lifetime = params.maximal_queue_lifetime;
+  postman.bounce_log = parts.logger("bounce");
+  postman.cleanup_log = parts.logger("cleanup");
+
+  out->scheduler_ = std::make_unique<Scheduler>(std::move(rules), std::move(postman), store, *router,
+                                                [p = out->parts_.get()](const std::string& name) { return p->make(name); });
+  return out;
+}
+
+}  // namespace millrace::deliver

@@ -1,0 +1,51 @@
+// Delivery as the daemon sees it: one object in the queue process that takes stored messages and gets
+// rid of them.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/config/config.h"
+#include "core/deliver/scheduler.h"
+#include "core/map/table.h"
+#include "core/net/dns.h"
+#include "core/queue/control.h"
+#include "core/queue/store.h"
+#include "core/rewrite/router.h"
+
+namespace millrace::deliver {
+
+class Engine {
+ public:
+  // Reads the parameters of all transports in master.cf and opens their tables and TLS files; nothing is
+  // started.  Errors: config, naming service and parameter.  `tables` is used here alone; the others
+  // outlive the engine.  On the queue process's loop thread.
+  static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const config::Config> config, queue::Store& store,
+                                              std::shared_ptr<const rewrite::Router> router,
+                                              net::Resolver& resolver, map::TableSet& tables);
+  ~Engine();
+
+  // Takes over what the store holds.  Errors: of the store.
+  Result<void> start() { return scheduler_->start(); }
+  // Starts nothing new, lets what runs end until `deadline`, says QUIT to idle servers.  Then the store
+  // may be closed. [fiber]
+  void stop(Deadline deadline) { scheduler_->stop(deadline); }
+
+  // After Store::add().  `content` may be nullptr.
+  void stored(queue::Entry entry, std::shared_ptr<const std::string> content) {
+    scheduler_->stored(std::move(entry), std::move(content));
+  }
+  queue::SchedulerControl& control() { return *scheduler_; }
+
+  // Names of the transports in master.cf whose command is not there yet: their mail waits with 4.3.0.
+  // For `check`.
+  static std::vector<std::string> unavailable_transports(const config::Config& config);
+
+ private:
+  Engine() = default;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+}  // namespace millrace::deliver

@@ -1,0 +1,336 @@
+#include "core/deliver/scheduler.h"
+
+#include <catch2/catch.hpp>
+
+#include "core/deliver/address.h"
+#include "tests/support/memory_store.h"
+#include "tests/support/on_loop.h"
+
+using namespace millrace;
+using namespace millrace::deliver;
+using Status = Outcome::Status;
+
+namespace {
+class DomainRouter : public rewrite::Router {
+ public:
+  std::string rewrite(std::string_view address) const override {
+    return std::string(address) + (address.find('@') == address.npos ? "@mx.example" : "");
+  }
+  Result<rewrite::Route> resolve(std::string_view recipient, std::string_view) const override {
+    if (broken) return fail(Errc::temporary, "table");
+    return rewrite::Route{rewrite::AddressClass::other, std::string(recipient), "smtp", domain_of(recipient)};
+  }
+  Result<bool> is_auth_destination(std::string_view) const override { return true; }
+  Result<bool> is_local_domain(std::string_view) const override { return false; }
+  bool is_deliverable_syntax(std::string_view) const override { return true; }
+  Result<std::string> unlisted(std::string_view, int*) const override { return std::string(); }
+  bool broken = false;
+};
+
+// Says what a table says about each address; takes a while when told.
+struct Wire {
+  std::map<std::string, Status> answers;
+  bool site_trouble = false;
+  std::chrono::milliseconds takes{0};
+  std::vector<std::string> calls;
+  std::map<std::string, std::size_t> running, most;
+};
+
+class FakeAgent : public Agent {
+ public:
+  explicit FakeAgent(Wire& wire) : wire_(wire) {}
+  void deliver(Attempt& attempt, std::unique_ptr<Carry>&) override {
+    std::string call = attempt.nexthop + ":";
+    attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
+    const std::size_t now = ++wire_.running[attempt.nexthop];
+    wire_.most[attempt.nexthop] = std::max(wire_.most[attempt.nexthop], now);
+    for (std::size_t i = 0; i < attempt.recipients.size(); ++i) {
+      call += " " + attempt.recipient(i).address;
+      const auto it = wire_.answers.find(attempt.recipient(i).address);
+      Outcome& outcome = attempt.outcomes[i];
+      outcome.status = it == wire_.answers.end() ? Status::sent : it->second;
+      outcome.dsn = outcome.status == Status::sent ? "2.0.0" : outcome.status == Status::deferred ? "4.4.1" : "5.1.1";
+      outcome.text = "because";
+      outcome.next_hop_reports = true;
+    }
+    wire_.calls.push_back(call);
+    attempt.site_trouble = wire_.site_trouble;
+    if (wire_.takes.count() > 0) (void)net::sleep_until(Deadline::after(wire_.takes));
+    --wire_.running[attempt.nexthop];
+  }
+  void release(const std::string&, std::unique_ptr<Carry>, bool) override {}
+
+ private:
+  Wire& wire_;
+};
+
+struct World {
+  World() {
+    postman.host = "mx.example";
+    postman.mail_name = "Mill";
+    postman.double_bounce_sender = "double-bounce@mx.example";
+  }
+  void make() {
+    scheduler = std::make_unique<Scheduler>(rules, postman, store, router, [this](const std::string& name) {
+      auto out = std::make_unique<Transport>();
+      out->name = name;
+      out->limits = limits;
+      out->agent = std::make_unique<FakeAgent>(wire);
+      out->log = log::Logger("postfix/" + name);
+      return out;
+    });
+  }
+  void put(const std::string& id, const std::string& sender, const std::vector<std::string>& recipients, bool announce = true) {
+    queue::Entry entry;
+    entry.envelope.queue_id = id;
+    entry.envelope.sender = sender;
+    entry.envelope.arrival = wall_now() - age;
+    for (const std::string& address : recipients) {
+      queue::RecipientState state;
+      state.recipient.address = state.recipient.original = address;
+      entry.recipients.push_back(state);
+    }
+    REQUIRE(store.add(entry, "Subject: x\r\n\r\nbody\r\n", -1));
+    if (announce) scheduler->stored(entry, store.messages[id].content);
+  }
+  void settle() {
+    for (int i = 0; i < 2000 && (scheduler->active_messages() > 0 || scheduler->running() > 0); ++i) {
+      (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(2)));
+    }
+    REQUIRE(scheduler->active_messages() == 0);
+  }
+  void run(const std::function<void()>& body) {
+    test::on_loop([&] {
+      make();
+      REQUIRE(scheduler->start());
+      body();
+      scheduler->stop(Deadline::after(std::chrono::seconds(5)));
+    });
+  }
+
+  SchedulerRules rules;
+  PostmanRules postman;
+  TransportLimits limits;
+  test::MemoryStore store;
+  DomainRouter router;
+  Wire wire;
+  WallMicros age = 0;
+  std::unique_ptr<Scheduler> scheduler;
+};
+}  // namespace
+
+TEST_CASE("deliver scheduler: recipients are grouped by next hop, sorted and cut", "[deliver][scheduler]") {
+  World w;
+  w.limits.recipients = 2;
+  w.limits.concurrency.limit = 1;
+  w.run([&] {
+    w.put("A1", "s@x", {"b1@one.example", "a@two.example", "b 2@one.example", "b3@one.example"});
+    w.settle();
+    std::sort(w.wire.calls.begin(), w.wire.calls.end());
+    CHECK(w.wire.calls == std::vector<std::string>{"one.example: b 2@one.example b1@one.example",
+                                                   "one.example: b3@one.example", "two.example: a@two.example"});
+    CHECK(w.store.messages.empty());
+    CHECK(w.store.marks == 1);
+  });
+}
+
+TEST_CASE("deliver scheduler: what is put off waits, is flushed, and is then gone", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["b@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example", "b@one.example"});
+    w.settle();
+    const queue::Entry& entry = w.store.messages.at("A1").entry;
+    CHECK(entry.queue == queue::QueueName::deferred);
+    CHECK(entry.recipients[0].done);
+    CHECK_FALSE(entry.recipients[1].done);
+    CHECK(entry.recipients[1].reason == "because");
+    CHECK(entry.attempts == 1);
+    CHECK(entry.next_attempt >= wall_now() + 290'000'000);
+    w.wire.answers.clear();
+    w.wire.calls.clear();
+    w.scheduler->flush("A1");
+    w.settle();
+    CHECK(w.wire.calls == std::vector<std::string>{"one.example: b@one.example"});
+    CHECK(w.store.messages.empty());
+  });
+}
+
+TEST_CASE("deliver scheduler: failed recipients are reported to the sender, once stored", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["bad@one.example"] = Status::bounced;
+  SECTION("a bounce goes out") {
+    w.run([&] {
+      w.put("A1", "s@x.example", {"bad@one.example"});
+      w.settle();
+      CHECK(w.wire.calls == std::vector<std::string>{"one.example: bad@one.example", "x.example: s@x.example"});
+      CHECK(w.store.messages.empty());
+    });
+  }
+  SECTION("no room for the bounce: the recipient stays") {
+    w.run([&] {
+      w.put("A1", "s@x.example", {"bad@one.example"}, false);
+      w.store.full = true;
+      w.scheduler->stored(w.store.messages.at("A1").entry, nullptr);
+      w.settle();
+      CHECK(w.store.messages.at("A1").entry.queue == queue::QueueName::deferred);
+      CHECK_FALSE(w.store.messages.at("A1").entry.recipients[0].done);
+    });
+  }
+  SECTION("nobody is told about a notice") {
+    w.run([&] {
+      w.put("A1", "", {"bad@one.example"});
+      w.settle();
+      CHECK(w.wire.calls.size() == 1);
+      CHECK(w.store.messages.empty());
+    });
+  }
+  SECTION("but the postmaster, when asked for, and that is the end") {
+    w.postman.tell_double_bounces = true;
+    w.wire.answers["postmaster@mx.example"] = Status::bounced;
+    w.run([&] {
+      w.put("A1", "", {"bad@one.example"});
+      w.settle();
+      CHECK(w.wire.calls == std::vector<std::string>{"one.example: bad@one.example", "mx.example: postmaster@mx.example"});
+      CHECK(w.store.messages.empty());
+    });
+  }
+  SECTION("soft_bounce") {
+    w.rules.soft_bounce = true;
+    w.run([&] {
+      w.put("A1", "s@x.example", {"bad@one.example"});
+      w.settle();
+      CHECK(w.store.messages.at("A1").entry.recipients[0].dsn == "4.1.1");
+    });
+  }
+}
+
+TEST_CASE("deliver scheduler: too old is returned", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.age = WallMicros{6} * 86400 * 1'000'000;
+  w.run([&] {
+    w.put("A1", "s@x.example", {"a@one.example"});
+    w.settle();
+    CHECK(w.wire.calls.back() == "x.example: s@x.example");
+    CHECK(w.store.messages.empty());
+  });
+}
+
+TEST_CASE("deliver scheduler: a delay is told once", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.rules.delay_warning = std::chrono::hours(1);
+  w.age = WallMicros{2} * 3600 * 1'000'000;
+  w.run([&] {
+    w.put("A1", "s@x.example", {"a@one.example"});
+    w.settle();
+    CHECK(w.wire.calls.back() == "x.example: s@x.example");
+    CHECK(w.store.messages.at("A1").entry.delay_warned);
+    w.wire.calls.clear();
+    w.scheduler->flush_all();
+    w.settle();
+    CHECK(w.wire.calls == std::vector<std::string>{"one.example: a@one.example"});
+  });
+}
+
+TEST_CASE("deliver scheduler: limits hold, destinations take turns", "[deliver][scheduler]") {
+  World w;
+  w.wire.takes = std::chrono::milliseconds(5);
+  w.limits.processes = 3;
+  w.limits.concurrency.initial = 2;
+  w.limits.concurrency.limit = 2;
+  w.rules.active_limit = 7;
+  w.run([&] {
+    for (int i = 0; i < 20; ++i) w.put("A" + std::to_string(i), "s@x", {"a@one.example"});
+    for (int i = 0; i < 5; ++i) w.put("B" + std::to_string(i), "s@x", {"a@two.example"});
+    CHECK(w.scheduler->active_messages() <= 7);
+    w.settle();
+    CHECK(w.wire.calls.size() == 25);
+    CHECK(w.wire.most["one.example"] == 2);
+    CHECK(w.wire.most["two.example"] >= 1);
+    CHECK(w.store.messages.empty());
+  });
+}
+
+TEST_CASE("deliver scheduler: a destination in trouble is left alone", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.wire.site_trouble = true;
+  w.limits.concurrency.initial = 1;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.put("A2", "s@x", {"a@one.example"});
+    w.put("A3", "s@x", {"a@one.example"});
+    w.settle();
+    CHECK(w.wire.calls.size() == 1);
+    CHECK(w.store.messages.at("A3").entry.recipients[0].reason == "delivery temporarily suspended: because");
+    w.wire.answers.clear();
+    w.wire.site_trouble = false;
+    w.scheduler->flush_all();
+    w.settle();
+    CHECK(w.store.messages.empty());
+  });
+}
+
+TEST_CASE("deliver scheduler: what the store held is taken over", "[deliver][scheduler]") {
+  World w;
+  test::on_loop([&] {
+    w.make();
+    w.put("A1", "s@x", {"a@one.example"}, false);
+    w.put("A2", "s@x", {"b@one.example"}, false);
+    w.put("A3", "s@x", {"c@one.example"}, false);
+    w.put("A4", "s@x", {"d@one.example"}, false);
+    w.put("A5", "s@x", {"e@one.example"}, false);
+    w.store.messages["A2"].entry.queue = queue::QueueName::hold;
+    w.store.messages["A3"].entry.queue = queue::QueueName::deferred;
+    w.store.messages["A3"].entry.next_attempt = wall_now() + 1'000'000'000;
+    w.store.messages["A4"].entry.queue = queue::QueueName::deferred;
+    w.store.damaged = "A5";
+    REQUIRE(w.scheduler->start());
+    w.settle();
+    CHECK(w.store.messages.size() == 3);
+    CHECK(w.store.messages.contains("A2"));
+    CHECK(w.store.messages.contains("A3"));
+    CHECK(w.store.messages.at("A5").entry.queue == queue::QueueName::corrupt);
+    w.scheduler->flush_site("one.example");
+    w.settle();
+    CHECK(w.store.messages.size() == 2);
+    w.store.messages["A2"].entry.queue = queue::QueueName::deferred;
+    w.scheduler->changed("A2");
+    w.settle();
+    CHECK(w.store.messages.size() == 1);
+    w.scheduler->stop(Deadline::after(std::chrono::seconds(1)));
+  });
+}
+
+TEST_CASE("deliver scheduler: hold and delete while a delivery runs", "[deliver][scheduler]") {
+  World w;
+  w.wire.takes = std::chrono::milliseconds(20);
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.put("A2", "s@x", {"a@one.example"});
+    (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(5)));
+    CHECK(w.scheduler->is_active("A1"));
+    w.store.messages["A1"].entry.queue = queue::QueueName::hold;
+    w.scheduler->changed("A1");
+    w.store.messages.erase("A2");
+    w.scheduler->removed("A2");
+    w.settle();
+    CHECK(w.store.messages.at("A1").entry.queue == queue::QueueName::hold);
+    CHECK(w.store.messages.size() == 1);
+  });
+}
+
+TEST_CASE("deliver scheduler: a table that fails puts mail off", "[deliver][scheduler]") {
+  World w;
+  w.router.broken = true;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.settle();
+    CHECK(w.wire.calls == std::vector<std::string>{"4.3.0 address resolver failure: a@one.example"});
+    CHECK(w.store.messages.at("A1").entry.queue == queue::QueueName::deferred);
+  });
+}
