@@ -1,5 +1,6 @@
 #include <cxxabi.h>
 #include <fmt/format.h>
+#include <sys/epoll.h>
 
 #include <cstring>
 #include <new>
@@ -42,6 +43,27 @@ Loop::Impl::Impl(Loop& owner) : outer(this_loop) {
   remote = std::make_shared<LoopRemote>();
   remote->loop = this;
   this_loop = &owner;
+  epoll.assign(epoll_create1(EPOLL_CLOEXEC));
+  watch_epoll();
+}
+
+void Loop::Impl::watch_epoll() {
+  epoll.async_wait(asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+    if (error) return;
+    poll_descriptors();
+    watch_epoll();
+  });
+}
+
+void Loop::Impl::poll_descriptors() {
+  slice([this] {
+    epoll_event events[128];  // what does not fit is reported at the next turn
+    const int n = epoll_wait(epoll.native_handle(), events, std::size(events), 0);
+    reporting = true;
+    for (int i = 0; i < n; ++i) static_cast<Polled*>(events[i].data.ptr)->happened(events[i].events);
+    reporting = false;
+    kept.clear();
+  });
 }
 
 Loop::Impl::~Impl() {
@@ -206,32 +228,32 @@ void Loop::Impl::make_ready(Fiber& fiber) {
   fiber.next_ready = nullptr;
   (ready_first == nullptr ? ready_first : ready_last->next_ready) = &fiber;
   ready_last = &fiber;
-  if (!in_slice && !drain_posted) {
-    drain_posted = true;
-    asio::post(io, [this] {
-      drain_posted = false;
-      slice([] {});
-    });
-  }
+  if (!in_slice) post_slice();
 }
 
-// Those that are ready now, once each: what they make ready waits for the next round, so that fibers
-// which keep waking each other leave sockets and timers their turn.
+// Several rounds at once, because a turn through Asio costs a system call; but not without end, so that
+// fibers which keep waking each other leave sockets and timers their turn.
 void Loop::Impl::run_ready() {
-  Fiber* next = std::exchange(ready_first, nullptr);
-  Fiber* const last = std::exchange(ready_last, nullptr);
-  while (next != nullptr) {
-    Fiber& fiber = *next;
-    next = next == last ? nullptr : fiber.next_ready;
-    resume(fiber);
+  constexpr int kRounds = 16;
+  for (int round = 0; round < kRounds && ready_first != nullptr; ++round) {
+    Fiber* next = std::exchange(ready_first, nullptr);
+    Fiber* const last = std::exchange(ready_last, nullptr);
+    while (next != nullptr) {
+      Fiber& fiber = *next;
+      next = next == last ? nullptr : fiber.next_ready;
+      resume(fiber);
+    }
   }
-  if (ready_first != nullptr && !drain_posted) {
-    drain_posted = true;
-    asio::post(io, [this] {
-      drain_posted = false;
-      slice([] {});
-    });
-  }
+  if (ready_first != nullptr) post_slice();
+}
+
+void Loop::Impl::post_slice() {
+  if (drain_posted) return;
+  drain_posted = true;
+  asio::post(io, [this] {
+    drain_posted = false;
+    slice([] {});
+  });
 }
 
 void Loop::Impl::cancel_all() {
@@ -316,6 +338,18 @@ void wake(Fiber& fiber) { fiber.loop->wake(fiber, Woke::event); }
 bool loop_canceled() { return here().canceled; }
 void start_timer(TimerEntry& entry) { here().start_timer(entry); }
 void stop_timer(TimerEntry& entry) { here().timers.erase(entry); }
+bool watch_descriptor(int fd, std::uint32_t events, Polled& polled, bool fresh) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &polled;
+  return epoll_ctl(here().epoll.native_handle(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) == 0;
+}
+void unwatch_descriptor(int fd) {  // explicitly: a duplicate in another process would keep it in the set
+  if (this_loop != nullptr) epoll_ctl(here().epoll.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+}
+void keep_this_round(std::shared_ptr<void> polled) {
+  if (this_loop != nullptr && here().reporting) here().kept.push_back(std::move(polled));
+}
 std::shared_ptr<Remote> remote_of_loop() { return here().remote; }
 
 tl::unexpected<Error> wait_failure(Woke woke) {

@@ -3,6 +3,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/context/detail/fcontext.hpp>
@@ -72,10 +73,13 @@ struct Loop::Impl {
   void wake(Fiber& fiber, Woke why);
   void make_ready(Fiber& fiber);
   void run_ready();
+  void post_slice();
   void start_timer(TimerEntry& entry);
   void arm(TimePoint at);
   void fire_timers();
   void cancel_all();
+  void watch_epoll();
+  void poll_descriptors();
   [[noreturn]] static void fiber_main(boost::context::detail::transfer_t from);
   void destroy(Fiber& fiber);
 
@@ -107,6 +111,10 @@ struct Loop::Impl {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   asio::steady_timer timer{io};
+  // Our own epoll set inside of Asio's: a wait for a descriptor is then no system call at all, where
+  // Asio's async_wait is one each (EPOLL_CTL_MOD) and an allocation.
+  asio::posix::stream_descriptor epoll{io};
+  std::vector<std::shared_ptr<void>> kept;  // descriptors closed in this round of reports
   TimePoint armed_at = TimePoint::max();
   TimerHeap timers;
   std::atomic<bool> stop_wanted{false};
@@ -115,7 +123,7 @@ struct Loop::Impl {
   Fiber *ready_first = nullptr, *ready_last = nullptr;
   Fiber* fibers = nullptr;
   std::size_t fiber_count = 0;
-  bool in_slice = false, drain_posted = false, canceled = false;
+  bool in_slice = false, reporting = false, drain_posted = false, canceled = false;
   fcontext_t loop_context = nullptr;
   const void* loop_stack = nullptr;
   std::size_t loop_stack_size = 0;

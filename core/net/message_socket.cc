@@ -89,6 +89,7 @@ Result<void> MessageSocket::receive(std::string& out, std::vector<int>& fds, Dea
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control;
+    impl_->descriptor.about_to_read();
     const ssize_t n = ::recvmsg(impl_->descriptor.fd(), &message, MSG_CMSG_CLOEXEC);
     const int error = errno;
     out.resize(before + (n > 0 ? static_cast<std::size_t>(n) : 0));

@@ -34,6 +34,20 @@ void on_loop_stack(F&& work) {
 void start_timer(TimerEntry& entry);  // entry.at and entry.fire are set
 void stop_timer(TimerEntry& entry);
 
+// A descriptor in the loop's epoll set.
+class Polled {
+ public:
+  virtual void happened(std::uint32_t events) = 0;  // EPOLL* bits; on the loop's stack
+
+ protected:
+  ~Polled() = default;
+};
+// EPOLL_CTL_ADD when `fresh`, else EPOLL_CTL_MOD, which looks at the descriptor's state again.
+bool watch_descriptor(int fd, std::uint32_t events, Polled& polled, bool fresh);
+void unwatch_descriptor(int fd);
+// Keeps what the kernel may have reported already until this round of reports is over.
+void keep_this_round(std::shared_ptr<void> polled);
+
 // A way to reach a loop from other threads that stays valid when the loop is gone (then a no-op).
 class Remote {
  public:

@@ -26,17 +26,18 @@ tl::unexpected<Error> system_failure(int error) {
 Result<std::size_t> SocketStream::read_some(char* data, std::size_t size, Deadline deadline) {
   if (loop_canceled()) return wait_failure(Woke::canceled);
   if (tls_ != nullptr) return tls_->read_some(data, size, deadline);
-  for (;;) {
-    const ssize_t n = ::recv(descriptor_.fd(), data, size, 0);
-    if (n > 0) return static_cast<std::size_t>(n);
-    if (n == 0) return fail(Errc::closed, "end of file");
-    if (errno == EAGAIN) {
+  for (bool wait = drained_;; wait = true) {
+    if (wait) {
       if (auto waited = descriptor_.wait(Descriptor::Direction::read, deadline); !waited) {
         return tl::unexpected(waited.error());
       }
-    } else if (errno != EINTR) {
-      return system_failure(errno == EBADF ? ENOTCONN : errno);
     }
+    descriptor_.about_to_read();
+    const ssize_t n = ::recv(descriptor_.fd(), data, size, 0);
+    drained_ = n > 0 && static_cast<std::size_t>(n) < size;
+    if (n > 0) return static_cast<std::size_t>(n);
+    if (n == 0) return fail(Errc::closed, "end of file");
+    if (errno != EAGAIN && errno != EINTR) return system_failure(errno == EBADF ? ENOTCONN : errno);
   }
 }
 

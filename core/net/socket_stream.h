@@ -24,6 +24,7 @@ class SocketStream final : public Stream {
  private:
   Descriptor descriptor_;
   std::unique_ptr<TlsSession> tls_;
+  bool drained_ = false;  // the last read took all there was: the next begins with a wait
 };
 
 // strerror text with the kind that callers decide on.

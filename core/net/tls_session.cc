@@ -68,6 +68,7 @@ Result<TlsInfo> TlsSession::handshake(TlsContext& context, const std::string& se
   for (;;) {
     int status = 0, error = 0;
     std::string reason;
+    descriptor_.about_to_read();  // what comes while the pool works must not be missed
     offload([&] {
       ERR_clear_error();
       status = SSL_do_handshake(ssl_);
@@ -106,6 +107,7 @@ Result<std::size_t> TlsSession::read_some(char* data, std::size_t size, Deadline
   for (;;) {
     if (broken_) return fail(Errc::closed, "TLS connection has failed");
     ERR_clear_error();
+    descriptor_.about_to_read();
     const int n = SSL_read(ssl_, data, static_cast<int>(std::min<std::size_t>(size, INT_MAX)));
     if (n > 0) return static_cast<std::size_t>(n);
     const int error = SSL_get_error(ssl_, n);
@@ -117,6 +119,7 @@ Result<void> TlsSession::write(std::string_view bytes, Deadline deadline) {
   while (!bytes.empty()) {
     if (broken_) return fail(Errc::closed, "TLS connection has failed");
     ERR_clear_error();
+    descriptor_.about_to_read();
     const int n = SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<std::size_t>(bytes.size(), INT_MAX)));
     if (n > 0) {
       bytes.remove_prefix(static_cast<std::size_t>(n));
@@ -132,6 +135,7 @@ bool TlsSession::readable() {
   if (broken_ || ssl_ == nullptr) return true;
   char byte;
   ERR_clear_error();
+  descriptor_.about_to_read();
   const int n = SSL_peek(ssl_, &byte, 1);
   const bool waits = n <= 0 && SSL_get_error(ssl_, n) == SSL_ERROR_WANT_READ;
   if (!waits && n <= 0) broken_ = SSL_get_error(ssl_, n) != SSL_ERROR_ZERO_RETURN;
