@@ -31,15 +31,18 @@ class Router {
   // Internal form in and out: appends @myorigin and .mydomain where the parameters say so, strips a
   // final dot, resolves source routes and % and ! forms as the parameters say. Never fails.
   virtual std::string rewrite(std::string_view address) const = 0;
-  // Errors: temporary (a table failed: defer).  `sender` for sender-dependent tables.
+  // Errors: temporary (a table failed: defer).  `sender` for sender-dependent tables.  Bad syntax is the
+  // transport "error".
   virtual Result<Route> resolve(std::string_view recipient, std::string_view sender) const = 0;
   // Would this address be "authorized" for relaying (permit_auth_destination)? Untrusted source routes never are.
   virtual Result<bool> is_auth_destination(std::string_view recipient) const = 0;
   virtual Result<bool> is_local_domain(std::string_view domain) const = 0;   // mydestination and own addresses
-  // RFC 5321 domain syntax of user@domain after resolving; false for what Postfix calls "bad address syntax".
+  // RFC 5321 domain syntax of user@domain after resolving; false for what Postfix calls "bad address syntax", a
+  // leading hyphen included.  True for "" and for an address whose tables fail: asked again, they decide later.
   virtual bool is_deliverable_syntax(std::string_view address) const = 0;
   // Is this recipient unknown in its class? (reject_unlisted_recipient) "" = known, else the reply text:
-  // "User unknown in relay recipient table"; `code_parameter` receives the value of the class's code.
+  // "User unknown in relay recipient table"; `code` receives the value of the class's code parameter.  A text that
+  // comes from transport_maps (error, retry) may begin with an enhanced code of its own: "5.7.1 closed for mail".
   virtual Result<std::string> unlisted(std::string_view recipient, int* code) const = 0;
 };
 
