@@ -1,0 +1,306 @@
+// From parameters to programs, at start: see program.h.  All that is wrong is found here, before a client
+// can meet it.
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+
+#include <array>
+
+#include "core/base/strings.h"
+#include "core/restrict/program.h"
+
+namespace millrace::restrict {
+
+namespace {
+
+constexpr std::string_view kRelayWords =
+    "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains";
+
+class Compiler {
+ public:
+  Compiler(Rules& rules, config::Findings& findings) : rules_(rules), findings_(findings) {}
+
+  void classes() {
+    const Environment& env = rules_.environment;
+    for (const std::string& name : map::split_list(env.params->smtpd_restriction_classes)) {
+      auto program = std::make_unique<Program>();
+      program->parameter = name;
+      rules_.classes.emplace(name, std::move(program));
+    }
+    for (auto& [name, program] : rules_.classes) {
+      const auto value = env.config->value(name, env.service);
+      if (!value || trim(*value).empty()) {
+        error("smtpd_restriction_classes", "restriction class `" + name + "' needs a definition");
+        continue;
+      }
+      if (find_word(name) != nullptr) {
+        warning("smtpd_restriction_classes", "restriction class `" + name + "' is never used: a restriction has that name");
+      }
+      if (trim(*value).starts_with("lua:")) {
+        lua_class(*program, trim(*value));
+      } else {
+        list(*program, name, *value, &kListDefault);
+      }
+    }
+  }
+
+  // `bare` is what a table without a word means in this list; nullptr: nothing.
+  void list(Program& program, const std::string& parameter, std::string_view value, const Word* bare) {
+    program.parameter = parameter;
+    const std::vector<std::string> words = map::split_list(value);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      Step step;
+      step.text = words[i];
+      const bool is_table = words[i].find(':') != std::string::npos;
+      step.word = is_table ? bare : find_word(words[i]);
+      if (is_table && bare == nullptr) {
+        error(parameter, "specify one of (check_client_access, check_helo_access, check_sender_access, "
+                         "check_recipient_access, check_etrn_access) before restriction \"" + words[i] + "\"");
+        continue;
+      }
+      if (step.word == nullptr) {
+        const auto found = rules_.classes.find(words[i]);
+        if (found == rules_.classes.end()) {
+          error(parameter, "unknown smtpd restriction: \"" + words[i] + "\"");
+          continue;
+        }
+        step.restriction_class = found->second.get();
+        program.steps.push_back(std::move(step));
+        continue;
+      }
+      const bool has_argument = step.word->argument != Argument::none && step.word->argument != Argument::unsupported;
+      if (has_argument && !is_table && i + 1 == words.size()) {
+        error(parameter, missing(*step.word));
+        return;
+      }
+      const std::string& argument = has_argument && !is_table ? words[++i] : words[i];
+      if (!open(step, parameter, argument)) continue;
+      if (step.word->ends_list && i + 1 < words.size()) {
+        warning(parameter, "restriction `" + words[i + 1] + "' after `" + std::string(step.word->name) + "' is ignored");
+      }
+      program.steps.push_back(std::move(step));
+    }
+  }
+
+  void own_addresses() {
+    const Environment& env = rules_.environment;
+    ifaddrs* interfaces = nullptr;
+    for (const std::string& name : map::split_list(env.params->inet_interfaces)) {
+      if (iequals(name, "all")) {
+        if (interfaces != nullptr || ::getifaddrs(&interfaces) != 0) continue;
+        for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) add_address(each->ifa_addr);
+      } else {
+        addrinfo* found = nullptr;
+        const std::string host = iequals(name, "loopback-only") ? "localhost" : name;
+        if (::getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) continue;   // listening fails on it and says so
+        for (const addrinfo* each = found; each != nullptr; each = each->ai_next) add_address(each->ai_addr);
+        ::freeaddrinfo(found);
+      }
+    }
+    if (interfaces != nullptr) ::freeifaddrs(interfaces);
+  }
+
+  // Postfix's fatal: relay control must be reachable.  The Lua and plugin words never count.
+  void relay_safety() {
+    if (controls_relay(rules_.relay, 0) || controls_relay(rules_.recipient, 0)) return;
+    error("smtpd_relay_restrictions", "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify "
+                                      "at least one working instance of: " + std::string(kRelayWords));
+  }
+
+  void error(const std::string& parameter, std::string text) {
+    findings_.error(where(parameter), parameter, std::move(text));
+    failed_ = true;
+  }
+  void warning(const std::string& parameter, std::string text) {
+    findings_.warning(where(parameter), parameter, std::move(text));
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  config::Location where(const std::string& parameter) const {
+    const Environment& env = rules_.environment;
+    if (env.service != nullptr) {
+      for (const auto& [name, value] : env.service->overrides) {
+        if (name == parameter) return env.service->where;
+      }
+    }
+    return env.config->where(parameter);
+  }
+
+  static std::string missing(const Word& word) {
+    const std::string name(word.name);
+    switch (word.argument) {
+      case Argument::policy: return "restriction " + name + " must be followed by transport:server";
+      case Argument::seconds: return "restriction " + name + " must be followed by number";
+      case Argument::lua: return "restriction " + name + " must be followed by FILE[:FUNCTION]";
+      case Argument::plugin: return "restriction " + name + " must be followed by the name of a plugin";
+      default: return "restriction " + name + ": need maptype:mapname";
+    }
+  }
+
+  bool open(Step& step, const std::string& parameter, const std::string& argument) {
+    const Environment& env = rules_.environment;
+    const std::string name(step.word->name);
+    const auto bad = [&](const std::string& why) {
+      error(parameter, "restriction " + name + ": " + why);
+      return false;
+    };
+    switch (step.word->argument) {
+      case Argument::none: return true;
+      case Argument::unsupported: return bad("not supported by this version");
+      case Argument::table: {
+        if (argument.find(':') == std::string::npos) return bad("bad argument \"" + argument + "\": need maptype:mapname");
+        auto table = env.tables->open(argument);
+        if (!table) return bad(table.error().context);
+        step.table = std::move(*table);
+        return true;
+      }
+      case Argument::policy: {
+        auto service = env.policies->open(argument, *env.params, env.service != nullptr && env.service->chroot);
+        if (!service) return bad(service.error().context);
+        step.service = std::move(*service);
+        return true;
+      }
+      case Argument::seconds: {
+        const auto seconds = parse_number<std::uint32_t>(argument);
+        if (!seconds) return bad("must be followed by number");
+        step.seconds = std::chrono::seconds(*seconds);
+        return true;
+      }
+      case Argument::lua: return open_foreign(step, parameter, "lua", argument);
+      case Argument::plugin: return open_foreign(step, parameter, "plugin", argument);
+    }
+    return false;
+  }
+
+  bool open_foreign(Step& step, const std::string& parameter, std::string_view kind, std::string_view argument) {
+    const Environment& env = rules_.environment;
+    if (!env.foreign) {
+      error(parameter, "\"" + step.text + "\" is not supported here");
+      return false;
+    }
+    auto word = env.foreign(kind, argument);
+    if (!word) {
+      error(parameter, word.error().context);
+      return false;
+    }
+    step.foreign = std::move(*word);
+    return true;
+  }
+
+  void lua_class(Program& program, std::string_view value) {
+    Step step;
+    step.text = value;
+    step.word = find_word("check_lua");
+    if (value.find_first_of(" \t\r\n,") != std::string_view::npos) {
+      error(program.parameter, "a lua: class is one word, FILE[:FUNCTION], and nothing else");
+    } else if (open_foreign(step, program.parameter, "lua", value.substr(4))) {
+      program.steps.push_back(std::move(step));
+    }
+  }
+
+  bool controls_relay(const Program& program, int depth) const {
+    bool warned = false;
+    for (const Step& step : program.steps) {
+      if (step.word != nullptr && step.word->name == "warn_if_reject") {
+        warned = true;
+        continue;
+      }
+      const bool counts = !std::exchange(warned, false);
+      if (step.restriction_class != nullptr) {
+        if (counts && depth < 100 && controls_relay(*step.restriction_class, depth + 1)) return true;
+        continue;
+      }
+      if (step.word->name == "permit") return false;
+      if (counts && step.word->controls_relay) return true;
+    }
+    return false;
+  }
+
+  void add_address(const sockaddr* address) {
+    std::array<char, NI_MAXHOST> text{};
+    if (address == nullptr || (address->sa_family != AF_INET && address->sa_family != AF_INET6)) return;
+    const socklen_t size = address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    if (::getnameinfo(address, size, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) == 0) {
+      rules_.own_addresses.emplace(text.data());
+    }
+  }
+
+  Rules& rules_;
+  config::Findings& findings_;
+  bool failed_ = false;
+};
+
+}  // namespace
+
+std::optional<Program> compile_result(const Rules& rules, std::string_view text, std::string& why) {
+  Program program;
+  for (const std::string& name : map::split_list(text)) {
+    Step step;
+    step.text = name;
+    if (name.find(':') != std::string::npos) {
+      why = "has entry with lookup table: " + std::string(text) + "; define a restriction class and specify its name instead";
+      return {};
+    }
+    step.word = find_word(name);
+    if (step.word != nullptr && step.word->argument != Argument::none) {
+      why = "has entry with restriction \"" + name + "\", which needs a restriction class";
+      return {};
+    }
+    if (step.word == nullptr) {
+      const auto found = rules.classes.find(name);
+      if (found == rules.classes.end()) {
+        why = "unknown smtpd restriction: \"" + printable(name) + "\"";
+        return {};
+      }
+      step.restriction_class = found->second.get();
+    }
+    program.steps.push_back(std::move(step));
+  }
+  return program;
+}
+
+std::shared_ptr<const Rules> compile(const Environment& environment, config::Findings& findings) {
+  auto rules = std::make_shared<Rules>();
+  rules->environment = environment;
+  const config::Params& params = *environment.params;
+  Compiler compiler(*rules, findings);
+  rules->parent_domains_match = false;
+  for (const std::string& name : map::split_list(params.parent_domain_matches_subdomains)) {
+    if (iequals(name, "smtpd_access_maps")) rules->parent_domains_match = true;
+  }
+  bool parents = false;
+  for (const std::string& name : map::split_list(params.parent_domain_matches_subdomains)) {
+    if (iequals(name, "mynetworks")) parents = true;
+  }
+  auto networks = map::MatchList::open(*environment.tables, params.mynetworks, map::MatchList::Kind::address, parents);
+  if (networks) {
+    rules->mynetworks = std::move(*networks);
+  } else {
+    compiler.error("mynetworks", networks.error().context);
+  }
+  compiler.own_addresses();
+  compiler.classes();
+  struct Row {
+    Program Rules::*program;
+    const char* parameter;
+    const std::string& value;
+    const Word* bare;
+  };
+  const Row rows[] = {
+      {&Rules::client, "smtpd_client_restrictions", params.smtpd_client_restrictions, &kClientAccess},
+      {&Rules::helo, "smtpd_helo_restrictions", params.smtpd_helo_restrictions, &kHeloAccess},
+      {&Rules::sender, "smtpd_sender_restrictions", params.smtpd_sender_restrictions, &kSenderAccess},
+      {&Rules::relay, "smtpd_relay_restrictions", params.smtpd_relay_restrictions, &kRecipientAccess},
+      {&Rules::recipient, "smtpd_recipient_restrictions", params.smtpd_recipient_restrictions, &kRecipientAccess},
+      {&Rules::data, "smtpd_data_restrictions", params.smtpd_data_restrictions, nullptr},
+      {&Rules::end_of_data, "smtpd_end_of_data_restrictions", params.smtpd_end_of_data_restrictions, nullptr},
+      {&Rules::etrn, "smtpd_etrn_restrictions", params.smtpd_etrn_restrictions, &kEtrnAccess},
+  };
+  for (const Row& row : rows) compiler.list(*rules.*row.program, row.parameter, row.value, row.bare);
+  if (!compiler.failed()) compiler.relay_safety();
+  if (compiler.failed()) return nullptr;
+  return rules;
+}
+
+}  // namespace millrace::restrict

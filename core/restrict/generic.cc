@@ -1,0 +1,66 @@
+// Words about nothing in particular: permit, reject, defer and kin, policy services, scripts, protocol.
+#include "core/restrict/run.h"
+
+namespace millrace::restrict {
+
+using filter::Stage;
+
+Status Run::permit(const Step&) { return Status::ok; }
+
+Status Run::reject_all(const Step&) {
+  return reject_about(subject(), static_cast<int>(params_.reject_code), "5.7.1", "Access denied");
+}
+
+Status Run::defer_all(const Step&) {
+  return reject_about(subject(), static_cast<int>(params_.defer_code), "4.3.2", "Try again later");
+}
+
+Status Run::defer_if_permit_word(const Step&) {
+  return defer_if_permit(450, "4.7.0", "<" + subject().name + ">: " + std::string(subject().kind) +
+                                           " rejected: defer_if_permit requested");
+}
+
+Status Run::defer_if_reject_word(const Step&) {
+  return defer_if_reject(450, "4.7.0", "<" + subject().name + ">: " + std::string(subject().kind) +
+                                           " rejected: defer_if_reject requested");
+}
+
+Status Run::sleep(const Step& step) {
+  (void)net::sleep_until(context_.deadline.earlier(Deadline::after(step.seconds)));
+  return Status::dunno;
+}
+
+Status Run::check_policy_service(const Step& step) {
+  const policy::ServiceOptions& options = step.service->options();
+  const auto action = step.service->ask(attributes(options.policy_context), context_.deadline, log());
+  return result(step.service->name(), action ? *action : options.default_action, subject(), Ok::counts);
+}
+
+Status Run::check_foreign(const Step& step) {
+  const auto answer = step.foreign->ask(attributes({}), context_);
+  if (!answer) return config_error(answer.error().context);
+  // An empty answer is no decision of anybody; in a table it would be taken for OK.
+  if (parse_access_result(answer->action).kind == AccessKind::empty) return config_error(answer->where + ": empty result");
+  return result(answer->where, answer->action, subject(), Ok::counts);
+}
+
+Status Run::reject_unauth_pipelining(const Step&) {
+  if (!context_.session.improper_pipelining) return Status::dunno;
+  return reject_about(subject(), 503, "5.5.0", "Improper use of SMTP command pipelining");
+}
+
+Status Run::reject_multi_recipient_bounce(const Step&) {
+  if (!sender_ || !sender_->empty()) return Status::dunno;
+  // At RCPT the recipient that is asked about is not among those accepted yet.
+  const std::size_t allowed = stage_ == Stage::rcpt ? 0 : 1;
+  if (context_.envelope.recipients.size() <= allowed) return Status::dunno;
+  return reject_about(subject(), static_cast<int>(params_.multi_recipient_bounce_reject_code), "5.5.3",
+                      "Multi-recipient bounce");
+}
+
+Status Run::reject_plaintext_session(const Step&) {
+  if (context_.session.tls) return Status::dunno;
+  return reject_about(subject(), static_cast<int>(params_.plaintext_reject_code), "4.7.1", "Session encryption is required");
+}
+
+}  // namespace millrace::restrict

@@ -1,0 +1,55 @@
+// What does not start: unknown words, missing arguments, no relay control.
+#include "tests/unit/restrict/bench.h"
+
+using millrace::test::RestrictBench;
+
+namespace {
+
+std::string errors(const std::string& main_cf) {
+  std::string out;
+  const RestrictBench bench(main_cf, &out);
+  CHECK(bench.works() == out.empty());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("restrictions: what is misspelt or unsupported is named at start", "[restrict]") {
+  CHECK(errors("smtpd_recipient_restrictions = reject_everything_odd, permit\n") ==
+        "smtpd_recipient_restrictions: unknown smtpd restriction: \"reject_everything_odd\"\n");
+  CHECK(errors("smtpd_recipient_restrictions = reject_rbl_client rbl.example\n").find(
+            "smtpd_recipient_restrictions: restriction reject_rbl_client: not supported") == 0);
+  CHECK(errors("smtpd_sender_restrictions = check_sender_access\n") ==
+        "smtpd_sender_restrictions: restriction check_sender_access: need maptype:mapname\n");
+  CHECK(errors("smtpd_sender_restrictions = check_sender_access table\n").find("need maptype:mapname") != std::string::npos);
+  CHECK(errors("smtpd_sender_restrictions = check_sender_access nosuch:table\n") != "");
+  CHECK(errors("smtpd_data_restrictions = inline:{a=b}\n").find("smtpd_data_restrictions: specify one of") == 0);
+  CHECK(errors("smtpd_client_restrictions = sleep soon\n") != "");
+  CHECK(errors("smtpd_client_restrictions = check_policy_service nowhere\n") != "");
+  CHECK(errors("smtpd_restriction_classes = a\n") ==
+        "smtpd_restriction_classes: restriction class `a' needs a definition\n");
+  CHECK(errors("smtpd_restriction_classes = a\na = nosuch\n") == "a: unknown smtpd restriction: \"nosuch\"\n");
+  CHECK(errors("smtpd_restriction_classes = a\na = lua:missing.lua\n") == "a: missing.lua: no such file\n");
+  CHECK(errors("smtpd_restriction_classes = a\na = lua:x.lua, permit\n") != "");
+}
+
+TEST_CASE("restrictions: no relay control, no start", "[restrict]") {
+  const std::string none = "smtpd_relay_restrictions =\n";
+  const auto refused = [&](const std::string& recipient) {
+    return errors(none + "smtpd_recipient_restrictions = " + recipient).find("specify at least one working instance of: "
+        "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains") !=
+           std::string::npos;
+  };
+  CHECK(refused("\n"));
+  CHECK(refused("reject_unknown_recipient_domain\n"));
+  CHECK(refused("permit, reject\n"));
+  CHECK(refused("warn_if_reject reject_unauth_destination\n"));
+  CHECK(refused("warn_if_reject a\nsmtpd_restriction_classes = a\na = reject\n"));
+  CHECK(refused("a\nsmtpd_restriction_classes = a\na = lua:x.lua\n"));
+  CHECK(refused("check_plugin x\n"));
+  CHECK(refused("a\nsmtpd_restriction_classes = a\na = a\n"));
+  CHECK_FALSE(refused("permit_mynetworks, reject_unauth_destination\n"));
+  CHECK_FALSE(refused("warn_if_reject permit_mynetworks, defer\n"));
+  CHECK_FALSE(refused("a\nsmtpd_restriction_classes = a\na = permit_mynetworks, reject\n"));
+  CHECK(errors("smtpd_recipient_restrictions =\n") == "");
+}
