@@ -28,8 +28,10 @@ class Engine {
   // Takes over what the store holds.  Errors: of the store.
   Result<void> start() { return scheduler_->start(); }
   // Starts nothing new, lets what runs end until `deadline`, says QUIT to idle servers.  Then the store
-  // may be closed. [fiber]
+  // may be closed.  With deliveries still running() the process must end without destroying the engine:
+  // their fibers use it. [fiber]
   void stop(Deadline deadline) { scheduler_->stop(deadline); }
+  std::size_t running() const { return scheduler_->running(); }
 
   // After Store::add().  `content` may be nullptr.
   void stored(queue::Entry entry, std::shared_ptr<const std::string> content) {
