@@ -66,18 +66,26 @@ bool is_mime_header(std::string_view name) {
   return false;
 }
 
+// Length of the name when `line` begins a header field: printable ASCII, blanks before the colon are let pass; else 0.
+std::size_t header_name_length(std::string_view line) {
+  std::size_t end = 0;
+  while (end < line.size() && line[end] > ' ' && line[end] < 127 && line[end] != ':') ++end;
+  const std::size_t colon = line.find_first_not_of(" \t", end);
+  return colon != std::string_view::npos && line[colon] == ':' ? end : 0;
+}
+
 }  // namespace
 
 MimeWalker::MimeWalker(const Limits& limits, bool structure, Handler& handler)
     : limits_(limits), structure_(structure), handler_(handler) {}
 
-MimeWalker::Type MimeWalker::parse_content_type(std::string_view value, std::size_t boundary_length) {
-  Type type;
+// A multipart is opened by its header, not at the end of the section: a second Content-Type cannot hide the first,
+// as with Postfix.
+void MimeWalker::content_type(std::string_view value) {
   const std::string main = take_value(value);
-  if (!take_special(value, '/')) return type;
-  const std::string sub = take_value(value);
-  type.message = iequals(main, "message") && iequals(sub, "rfc822");
-  if (!iequals(main, "multipart")) return type;
+  const std::string sub = take_special(value, '/') ? take_value(value) : std::string();
+  is_message_ = iequals(main, "message") && (iequals(sub, "rfc822") || iequals(sub, "global"));  // RFC 6532
+  if (!iequals(main, "multipart")) return;
   for (;;) {
     // To the next parameter, over whatever stands before it.
     while (!value.empty() && !take_special(value, ';')) {
@@ -88,37 +96,30 @@ MimeWalker::Type MimeWalker::parse_content_type(std::string_view value, std::siz
         value.remove_prefix(1);
       }
     }
-    if (value.empty()) return type;
+    if (value.empty()) return;
     const std::string name = take_value(value);
     if (!take_special(value, '=')) continue;
     const std::string text = take_value(value);
-    if (iequals(name, "boundary") && !text.empty()) {
-      type.multipart = true;
-      type.boundary = text.substr(0, boundary_length);
-      return type;
+    if (!iequals(name, "boundary") || text.empty()) continue;
+    if (open_.size() >= limits_.nesting) {
+      too_deep_ = true;
+    } else {
+      open_.push_back({text.substr(0, limits_.boundary_length), iequals(sub, "digest")});
     }
+    return;
   }
 }
 
 HeaderClass MimeWalker::header(std::string_view name, std::string_view value) {
-  if (structure_ && iequals(name, "Content-Type")) type_ = parse_content_type(value, limits_.boundary_length);
+  if (structure_ && iequals(name, "Content-Type")) content_type(value);
   return structure_ && is_mime_header(name) ? HeaderClass::mime : HeaderClass::primary;
 }
 
 void MimeWalker::end_of_headers() { headers_ended(); }
 
-// What follows a header section is told by its Content-Type.
 void MimeWalker::headers_ended() {
-  const Type type = std::exchange(type_, Type());
   enter_body();
-  if (!structure_ || (!type.multipart && !type.message)) return;
-  if (boundaries_.size() >= limits_.nesting) {
-    too_deep_ = true;
-  } else if (type.multipart) {
-    boundaries_.push_back(type.boundary);
-  } else {
-    state_ = State::nested_headers;
-  }
+  if (std::exchange(is_message_, false)) state_ = State::nested_headers;
 }
 
 void MimeWalker::body(std::string_view bytes) {
@@ -132,11 +133,12 @@ void MimeWalker::body(std::string_view bytes) {
       if (end != std::string_view::npos) {
         const std::string whole = std::exchange(pending_, {});
         line(std::string_view(whole).substr(0, whole.size() - 1), whole.size(), true);
-      } else if (pending_.size() > limits_.line_length + 1) {
+      } else {
         // A CR may belong to the line end that is still to come: it stays.
-        const std::string piece = pending_.substr(0, limits_.line_length);
-        pending_.erase(0, piece.size());
-        line(piece, piece.size(), false);
+        std::size_t given = 0;
+        for (; pending_.size() - given > limits_.line_length + 1; given += limits_.line_length)
+          line(std::string_view(pending_).substr(given, limits_.line_length), limits_.line_length, false);
+        pending_.erase(0, given);
       }
     }
     bytes.remove_prefix(take);
@@ -189,25 +191,21 @@ void MimeWalker::header_line(std::string_view text, std::uint64_t length) {
     return;
   }
   flush_header();
-  const std::size_t colon = text.find(':');
-  const bool is_header = colon != std::string_view::npos && colon > 0 &&
-                         trim(text.substr(0, colon)).find_first_of(" \t") == std::string_view::npos &&
-                         !is_space(text[0]) && !(structure_ && text.starts_with("--") && boundary_line(text));
-  if (is_header) {
+  // A line that can be a header is one, even if it looks like a boundary ("--b1: x"): Postfix's order.
+  if (header_name_length(text) > 0) {
     header_.assign(text.substr(0, limits_.header_size));
     header_offset_ = offset_;
     header_length_ = length;
-    offset_ += length;
   } else if (text.empty()) {
     headers_ended();
-    offset_ += length;
   } else {
-    // A boundary (which set the state) or junk: the header section ends without its empty line.
-    const bool was_boundary = text.starts_with("--") && boundary_line(text);
-    if (!was_boundary) headers_ended();
+    // A boundary, or junk: the section ends without its empty line.
+    headers_ended();
+    state_ = State::body;
+    if (text.starts_with("--")) boundary_line(text);
     handler_.body_line(text, offset_, length, false);
-    offset_ += length;
   }
+  offset_ += length;
 }
 
 void MimeWalker::flush_header() {
@@ -216,7 +214,7 @@ void MimeWalker::flush_header() {
   const std::size_t colon = text.find(':');
   const std::string_view name = trim(std::string_view(text).substr(0, colon));
   const std::string_view value = std::string_view(text).substr(colon + 1);
-  if (iequals(name, "Content-Type")) type_ = parse_content_type(value, limits_.boundary_length);
+  if (iequals(name, "Content-Type")) content_type(value);
   const HeaderClass header_class =
       state_ == State::part_headers || is_mime_header(name) ? HeaderClass::mime : HeaderClass::nested;
   handler_.part_header(header_class, text, header_offset_, header_length_);
@@ -225,14 +223,14 @@ void MimeWalker::flush_header() {
 // Is this "--boundary" of an open multipart?  The innermost that fits counts; those inside it are closed.
 bool MimeWalker::boundary_line(std::string_view text) {
   text.remove_prefix(2);
-  for (std::size_t i = boundaries_.size(); i-- > 0;) {
-    if (!text.starts_with(boundaries_[i])) continue;
-    const bool last = text.substr(boundaries_[i].size()).starts_with("--");
-    flush_header();
-    boundaries_.resize(last ? i : i + 1);
-    type_ = Type();
+  for (std::size_t i = open_.size(); i-- > 0;) {
+    const Multipart& multipart = open_[i];
+    if (!text.starts_with(multipart.boundary)) continue;
+    const bool last = text.substr(multipart.boundary.size()).starts_with("--");
     enter_body();
+    is_message_ = !last && multipart.digest;
     if (!last) state_ = State::part_headers;
+    open_.resize(last ? i : i + 1);
     return true;
   }
   return false;

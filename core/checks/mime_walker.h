@@ -47,12 +47,13 @@ class MimeWalker {
 
  private:
   enum class State { part_headers, nested_headers, body };
-  struct Type {
-    bool multipart = false, message = false;
+  // An open multipart.  Its parts are messages unless they say otherwise when it is a digest (RFC 2046 5.1.5).
+  struct Multipart {
     std::string boundary;
+    bool digest = false;
   };
 
-  static Type parse_content_type(std::string_view value, std::size_t boundary_length);
+  void content_type(std::string_view value);
   void line(std::string_view text, std::uint64_t length, bool whole);
   void header_line(std::string_view text, std::uint64_t length);
   void flush_header();
@@ -64,8 +65,8 @@ class MimeWalker {
   bool structure_;
   Handler& handler_;
   State state_ = State::body;
-  Type type_;                            // of the part whose headers are read
-  std::vector<std::string> boundaries_;  // outermost first
+  bool is_message_ = false;              // the part whose headers are read holds a message
+  std::vector<Multipart> open_;          // outermost first
   std::string pending_;                  // an unfinished line
   std::string header_;                   // the header being collected
   std::uint64_t header_offset_ = 0, header_length_ = 0;
