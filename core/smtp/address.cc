@@ -90,9 +90,12 @@ std::optional<std::string> parse_path(std::string_view typed, bool strict) {
       word = false;
     } else {
       begin_word();
-      for (--at; at < text.size();) {
+      // The first character always belongs to it: a stray ')' must not stop the parser.
+      const std::size_t start = --at;
+      while (at < text.size()) {
         const char next = text[at];
-        if (is_space(next) || is_operator(next) || std::string_view("()<>,;\"[").find(next) != std::string_view::npos) break;
+        const bool ends = is_space(next) || is_operator(next) || std::string_view("()<>,;\"[").find(next) != std::string_view::npos;
+        if (ends && at > start) break;
         if (next == '\\' && at + 1 < text.size()) ++at;
         out += text[at++];
       }

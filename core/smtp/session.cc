@@ -28,18 +28,20 @@ const Session::Command Session::kCommands[kCommandCount] = {
     {"QUIT", "quit", &Session::quit, kBeforeTls},
 };
 
-Session::Session(std::unique_ptr<net::Stream> stream, std::shared_ptr<const ServiceContext> service, Ends ends)
-    : service_(std::move(service)),
-      params_(*service_->params),
+Session::Session(std::unique_ptr<net::Stream> stream, const ServiceContext& service, const net::Endpoint& client,
+                 const net::Endpoint& server)
+    : service_(service),
+      params_(*service.params),
       stream_(std::move(stream)),
-      ends_(std::move(ends)),
-      log_(service_->log) {
-  facts_.session_number = service_->next_session_number();
-  log_ = service_->log.with_number(static_cast<unsigned>(facts_.session_number));
-  facts_.service = service_->name;
+      socket_address_(client.address),
+      log_(service.log) {
+  facts_.session_number = service_.next_session_number();
+  log_ = service_.log.with_number(static_cast<unsigned>(facts_.session_number));
+  facts_.service = service_.name;
   facts_.stress = params_.stress;
-  facts_.server_address = ends_.server.address;
-  facts_.server_port = ends_.server.port == 0 ? "" : std::to_string(ends_.server.port);
+  facts_.server_address = server.address;
+  facts_.server_port = server.port == 0 ? "" : std::to_string(server.port);
+  facts_.client_port = client.port == 0 ? "" : std::to_string(client.port);
 }
 
 Session::~Session() = default;
@@ -59,8 +61,8 @@ void Session::run() {
   end_transaction();
   chain_.reset();
   log_end();
-  if (service_->anvil) {
-    Anvil anvil = *service_->anvil;
+  if (service_.anvil) {
+    Anvil anvil = *service_.anvil;
     anvil.disconnect(client_slot_);
     anvil.disconnect(session_slot_);
   }
@@ -68,16 +70,16 @@ void Session::run() {
 }
 
 bool Session::admit(Reply& refusal) {
-  if (!service_->anvil) return true;
-  Anvil anvil = *service_->anvil;
-  session_slot_ = anvil.enter(service_->name);
-  if (service_->session_limit > 0 && session_slot_.count > service_->session_limit) {
+  if (!service_.anvil) return true;
+  Anvil anvil = *service_.anvil;
+  session_slot_ = anvil.enter(service_.name);
+  if (service_.session_limit > 0 && session_slot_.count > service_.session_limit) {
     log_event(log_, "reject", "421 4.3.2 All server ports are busy");
     refusal = Reply(421, "4.3.2", "All server ports are busy");
     return false;
   }
   if (!is_limited_client()) return true;
-  client_slot_ = anvil.connect(service_->name, shown_address());
+  client_slot_ = anvil.connect(service_.name, shown_address());
   const auto over = [](std::uint32_t value, std::int64_t limit) { return limit > 0 && value > limit; };
   const char* what = nullptr;
   std::uint32_t value = 0;
@@ -89,7 +91,7 @@ bool Session::admit(Reply& refusal) {
     value = client_slot_.rate;
   }
   if (what == nullptr) return true;
-  log_.warning(fmt::format("{} limit exceeded: {} from {} for service {}", what, value, namaddr_, service_->name));
+  log_.warning(fmt::format("{} limit exceeded: {} from {} for service {}", what, value, namaddr_, service_.name));
   refusal = Reply(421, "4.7.0",
                   fmt::format("{} Error: too many connections from {}", params_.myhostname, shown_address()));
   return false;
@@ -118,7 +120,7 @@ void Session::converse() {
       // Like Postfix: after the reply, before the next command.
       reason_ = "too many errors";
       reply = Reply(421, "4.7.0", params_.myhostname + " Error: too many errors");
-    } else if (service_->stopping.load(std::memory_order_relaxed)) {
+    } else if (service_.stopping.load(std::memory_order_relaxed)) {
       reply = Reply(421, "4.3.2", params_.myhostname + " Service shutting down");
     } else {
       reply = next_command();
@@ -145,7 +147,7 @@ bool Session::send(Reply& reply) {
   }
   if (params_.soft_bounce) soften(reply);
   if (reply.negative() && !params_.smtpd_reject_footer.empty()) {
-    append_footer(reply, service_->expand_footer([this](std::string_view name) { return footer_value(name); }));
+    append_footer(reply, service_.expand_footer([this](std::string_view name) { return footer_value(name); }));
   }
   stream_.write(reply.wire());
   // Held back while the client has sent more already: RFC 2920 section 3.2.  Reading flushes.
@@ -154,7 +156,7 @@ bool Session::send(Reply& reply) {
 }
 
 Reply Session::greet() {
-  chain_ = std::make_unique<filter::ChainSession>(service_->chain, facts_, service_->trace, log_);
+  chain_ = std::make_unique<filter::ChainSession>(service_.chain, facts_, service_.trace, log_);
   sticky_.reset();
   access_denied_ = false;
   where_ = "CONNECT";
@@ -212,9 +214,9 @@ Reply Session::dispatch(std::string_view line) {
     return Reply(500, "5.5.2", "Error: bad UTF-8 syntax");
   }
   std::string replaced;
-  if (!service_->command_filter.empty()) {
+  if (!service_.command_filter.empty()) {
     while (!line.empty() && is_space(line.front())) line.remove_prefix(1);
-    const map::Lookup found = service_->command_filter.find(line);
+    const map::Lookup found = service_.command_filter.find(line);
     if (!found) {
       log_.warning(fmt::format("{}: command filter: {}", namaddr_, found.error().context));
     } else if (*found) {
@@ -226,7 +228,7 @@ Reply Session::dispatch(std::string_view line) {
   const Input input{line, split_words(line)};
   if (input.words.empty()) return Reply(500, "5.5.2", "Error: bad syntax");
   const std::string& verb = input.words[0].text;
-  if (service_->noop_commands.matches(verb).value_or(false)) {
+  if (service_.noop_commands.matches(verb).value_or(false)) {
     current_.reset();
     if (junk_++ > static_cast<std::size_t>(params_.smtpd_junk_command_limit)) ++errors_;
     return Reply(250, "2.0.0", "Ok");
@@ -238,7 +240,7 @@ Reply Session::dispatch(std::string_view line) {
   const bool is_quit = index < kCommandCount && kCommands[index].handler == &Session::quit;
   if (index == kCommandCount) {
     where_ = "UNKNOWN";
-    if (mime::header_name_length(line) > 0 || service_->forbidden_commands.matches(verb).value_or(false)) {
+    if (mime::header_name_length(line) > 0 || service_.forbidden_commands.matches(verb).value_or(false)) {
       log_.warning(fmt::format("non-SMTP command from {}: {}", namaddr_, line.substr(0, 100)));
       return Reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.", Reply::Then::close);
     }
@@ -246,7 +248,7 @@ Reply Session::dispatch(std::string_view line) {
   if (access_denied_ && !is_quit) return Reply(503, "5.7.0", "Error: access denied for " + namaddr_);
   if (index == kCommandCount) return unknown_command(input);
   const Command& command = kCommands[index];
-  if (service_->enforce_tls && !facts_.tls && !(command.flags & kBeforeTls)) {
+  if (service_.enforce_tls && !facts_.tls && !(command.flags & kBeforeTls)) {
     return Reply(530, "5.7.0", "Must issue a STARTTLS command first");
   }
   where_ = command.verb;

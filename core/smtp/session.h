@@ -26,11 +26,9 @@ namespace millrace::smtp {
 
 class Session {
  public:
-  // The ends of the connection; empty addresses for a unix-domain socket.
-  struct Ends {
-    net::Endpoint client, server;
-  };
-  Session(std::unique_ptr<net::Stream> stream, std::shared_ptr<const ServiceContext> service, Ends ends);
+  // The ends of the connection have empty addresses for a unix-domain socket.  `service` outlives the session.
+  Session(std::unique_ptr<net::Stream> stream, const ServiceContext& service, const net::Endpoint& client,
+          const net::Endpoint& server);
   ~Session();
   Session(const Session&) = delete;
 
@@ -130,10 +128,10 @@ class Session {
   bool handshake();
   std::string tls_lines() const;
 
-  const std::shared_ptr<const ServiceContext> service_;
+  const ServiceContext& service_;
   const config::Params& params_;
   net::LineStream stream_;
-  const Ends ends_;
+  const std::string socket_address_;          // of the client, whatever XCLIENT says; "" = unix-domain
   log::Logger log_;
   filter::SessionFacts facts_;
   std::string namaddr_;                       // "name[address]"

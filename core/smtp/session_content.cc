@@ -44,7 +44,7 @@ std::optional<Reply> Session::begin_content(DataDecoder::Form form, const Input&
   }
   const auto ends = bare_newline_ == BareNewline::no ? DataDecoder::LineEnds::lenient : DataDecoder::LineEnds::strict;
   current.content = std::make_unique<Content>(form, ends, params_.cleanup_replace_stray_cr_lf ? ' ' : '\r',
-                                              service_->builder_limits, mime::Body(service_->sink->spool_directory()));
+                                              service_.builder_limits, mime::Body(service_.sink->spool_directory()));
   return {};
 }
 
@@ -59,10 +59,10 @@ void Session::take(std::string& canonical) {
       log_.warning(transaction_->envelope.queue_id + ": queue file size limit exceeded");
     } else if (bare_newline_ == BareNewline::reject && content.decoder.saw_bare_newline()) {
       content.fault = ContentFault::bare_newline;
-    } else if (service_->reject_characters.in(canonical)) {
+    } else if (service_.reject_characters.in(canonical)) {
       content.fault = ContentFault::bad_character;
     } else {
-      service_->strip_characters.strip(canonical);
+      service_.strip_characters.strip(canonical);
       if (const Result<void> added = content.builder.add(canonical); !added) {
         content.fault = fault_of(added.error());
         log_.warning(fmt::format("{}: {}", transaction_->envelope.queue_id, added.error().context));
@@ -221,14 +221,14 @@ Reply Session::finish_message() {
   message.headers.insert(message.headers.begin(), received());
   const std::string& id = current.envelope.queue_id;
   if (mime::count_hops(message) >= static_cast<std::size_t>(params_.hopcount_limit)) {
-    service_->cleanup_log.warning(id + ": message rejected: hopcount exceeded");
+    service_.cleanup_log.warning(id + ": message rejected: hopcount exceeded");
     return Reply(554, "5.4.0", "Error: too many hops");
   }
-  mime::HeaderPolicy policy = service_->header_policy;
-  policy.add_missing = policy.add_missing || service_->is_local_client(ends_.client.address, facts_);
+  mime::HeaderPolicy policy = service_.header_policy;
+  policy.add_missing = policy.add_missing || service_.is_local_client(socket_address_, facts_);
   std::vector<std::string> lines;
   mime::apply_header_policy(message, policy, id, rewrite::quote_local(current.envelope.sender), current.envelope.arrival, lines);
-  for (const std::string& line : lines) service_->cleanup_log.info(id + ": " + line);
+  for (const std::string& line : lines) service_.cleanup_log.info(id + ": " + line);
   std::vector<mime::Header> prepended;
   for (const std::string& text : current.prepend) {
     const std::size_t length = mime::header_name_length(text);
@@ -243,11 +243,11 @@ Reply Session::deliver(mime::Message& message) {
   Transaction& current = *transaction_;
   mime::Envelope& envelope = current.envelope;
   envelope.size = message.size();
-  if (!current.discard && !service_->chain.filters().empty()) {
+  if (!current.discard && !service_.chain.filters().empty()) {
     filter::Context context{.session = facts_, .envelope = envelope};
     context.deadline = Deadline::after(std::chrono::hours(1));
     context.log = &log_;
-    const filter::Verdict verdict = chain_->message(context, message, service_->sink->spool_directory());
+    const filter::Verdict verdict = chain_->message(context, message, service_.sink->spool_directory());
     note_outcome(verdict);
     if (verdict.refuses()) return refusal(verdict);
     for (auto header = context.prepend.rbegin(); header != context.prepend.rend(); ++header) {
@@ -265,7 +265,7 @@ Reply Session::deliver(mime::Message& message) {
   settle_recipients(envelope);
   if (current.discard || envelope.recipients.empty()) return accepted;
   envelope.size = message.size();
-  if (const Result<void> stored = service_->sink->submit(envelope, message); !stored) {
+  if (const Result<void> stored = service_.sink->submit(envelope, message); !stored) {
     log_.warning(fmt::format("{}: {}", envelope.queue_id, stored.error().context));
     switch (stored.error().code) {
       case Errc::no_space: return no_space();
@@ -284,7 +284,7 @@ void Session::settle_recipients(mime::Envelope& envelope) const {
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));
   }
-  const rewrite::Router& router = *service_->router;
+  const rewrite::Router& router = *service_.router;
   if (!envelope.sender.empty()) envelope.sender = router.rewrite(envelope.sender);
   for (mime::Recipient& recipient : envelope.recipients) recipient.address = router.rewrite(recipient.address);
   if (envelope.recipients.size() < 2) return;

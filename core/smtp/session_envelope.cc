@@ -61,9 +61,9 @@ Reply Session::greet_name(const Input& input, bool extended) {
 }
 
 Reply Session::keywords() {
-  hidden_keywords_ = service_->discard_keywords;
-  if (!service_->discard_keyword_maps.empty()) {
-    const map::Lookup found = service_->discard_keyword_maps.find(shown_address());
+  hidden_keywords_ = service_.discard_keywords;
+  if (!service_.discard_keyword_maps.empty()) {
+    const map::Lookup found = service_.discard_keyword_maps.find(shown_address());
     if (!found) {
       log_.warning(found.error().context);
     } else if (*found) {
@@ -81,7 +81,7 @@ Reply Session::keywords() {
   offer(kSize, true, params_.message_size_limit > 0 ? fmt::format("SIZE {}", params_.message_size_limit) : "SIZE");
   offer(kVrfy, !params_.disable_vrfy_command, "VRFY");
   offer(kEtrn, true, "ETRN");
-  offer(kStarttls, service_->tls && !facts_.tls, "STARTTLS");
+  offer(kStarttls, service_.tls && !facts_.tls, "STARTTLS");
   offer(kXclient, may_xclient_, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
   offer(kXforward, may_xforward_, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
   offer(kEnhancedStatusCodes, true, "ENHANCEDSTATUSCODES");
@@ -100,7 +100,7 @@ std::optional<std::string> Session::address_of(const Word& typed, bool smtputf8,
     // Domains need the extension; local parts do not, unless strict_smtputf8 (Postfix).
     good = !params_.strict_smtputf8 && is_ascii(domain_of(*address));
   }
-  if (good && !address->empty()) good = service_->router->is_deliverable_syntax(*address);
+  if (good && !address->empty()) good = service_.router->is_deliverable_syntax(*address);
   if (good) return address;
   log_.warning(fmt::format("Illegal address syntax from {} in {} command: {}", namaddr_, where_, typed.text));
   return {};
@@ -112,12 +112,12 @@ Reply Session::mail(const Input& input) {
   if (input.words.size() < 3 || !iequals(input.words[1].text, "from:")) {
     return Reply(501, "5.5.4", "Syntax: MAIL FROM:<address>");
   }
-  if (service_->anvil && params_.smtpd_client_message_rate_limit > 0 && is_limited_client()) {
-    Anvil anvil = *service_->anvil;
-    const std::uint32_t rate = anvil.message(service_->name, shown_address());
+  if (service_.anvil && params_.smtpd_client_message_rate_limit > 0 && is_limited_client()) {
+    Anvil anvil = *service_.anvil;
+    const std::uint32_t rate = anvil.message(service_.name, shown_address());
     if (rate > params_.smtpd_client_message_rate_limit) {
       log_.warning(fmt::format("Message delivery request rate limit exceeded: {} from {} for service {}", rate, namaddr_,
-                               service_->name));
+                               service_.name));
       return Reply(450, "4.7.1", "Error: too much mail from " + shown_address());
     }
   }
@@ -129,7 +129,7 @@ Reply Session::mail(const Input& input) {
   if (params_.message_size_limit > 0 && parameters.size > static_cast<std::uint64_t>(params_.message_size_limit)) {
     return Reply(552, "5.3.4", "Message size exceeds fixed limit");
   }
-  if (!service_->sink->has_space(parameters.size)) return Reply(452, "4.3.1", "Insufficient system storage");
+  if (!service_.sink->has_space(parameters.size)) return Reply(452, "4.3.1", "Insufficient system storage");
 
   end_transaction();
   chunks_failed_ = false;
@@ -182,7 +182,7 @@ Reply Session::mail(const Input& input) {
 bool Session::open_message(std::string_view after) {
   mime::Envelope& envelope = transaction().envelope;
   if (!envelope.queue_id.empty()) return true;
-  Result<std::string> id = service_->sink->new_queue_id();
+  Result<std::string> id = service_.sink->new_queue_id();
   if (!id) {
     log_.warning(fmt::format("no queue id after {}: {}", after, id.error().context));
     return false;
@@ -210,12 +210,12 @@ Reply Session::rcpt(const Input& input) {
   if (input.words.size() < 3 || !iequals(input.words[1].text, "to:")) {
     return Reply(501, "5.5.4", "Syntax: RCPT TO:<address>");
   }
-  if (service_->anvil && params_.smtpd_client_recipient_rate_limit > 0 && is_limited_client()) {
-    Anvil anvil = *service_->anvil;
-    const std::uint32_t rate = anvil.recipient(service_->name, shown_address());
+  if (service_.anvil && params_.smtpd_client_recipient_rate_limit > 0 && is_limited_client()) {
+    Anvil anvil = *service_.anvil;
+    const std::uint32_t rate = anvil.recipient(service_.name, shown_address());
     if (rate > params_.smtpd_client_recipient_rate_limit) {
       log_.warning(
-          fmt::format("Recipient address rate limit exceeded: {} from {} for service {}", rate, namaddr_, service_->name));
+          fmt::format("Recipient address rate limit exceeded: {} from {} for service {}", rate, namaddr_, service_.name));
       return Reply(450, "4.7.1", "Error: too many recipients from " + shown_address());
     }
   }
@@ -301,10 +301,10 @@ Reply Session::etrn(const Input& input) {
   }
   const filter::Verdict verdict = ask(filter::Stage::etrn, &input, domain, 2);
   if (verdict.refuses()) return refusal(verdict);
-  const Result<bool> known = service_->flush_domains.matches(lower(domain));
+  const Result<bool> known = service_.flush_domains.matches(lower(domain));
   if (!known) return Reply(458, "", "Unable to queue messages");
   if (!*known) return Reply(459, "", fmt::format("<{}>: service unavailable", domain));
-  if (!service_->flush_site || !service_->flush_site(std::string(domain))) {
+  if (!service_.flush_site || !service_.flush_site(std::string(domain))) {
     return Reply(458, "", "Unable to queue messages");
   }
   return Reply(250, "", "Queuing started");

@@ -39,7 +39,7 @@ void Session::set_client(std::string name, std::string address, std::string port
   namaddr_ = fmt::format("{}[{}]", facts_.client_name, shown_address());
   if (params_.smtpd_client_port_logging) namaddr_ += ":" + (facts_.client_port.empty() ? "unknown" : facts_.client_port);
   // What depends on who it is.
-  const ServiceContext& service = *service_;
+  const ServiceContext& service = service_;
   bare_newline_ = service.bare_newline;
   if (bare_newline_ != BareNewline::no &&
       service.bare_newline_exclusions.matches_host(facts_.client_name, shown_address()).value_or(false)) {
@@ -48,13 +48,13 @@ void Session::set_client(std::string name, std::string address, std::string port
 }
 
 void Session::look_up_client() {
-  if (ends_.client.address.empty()) {
+  if (socket_address_.empty()) {
     facts_.reverse_client_name = "localhost";
     return set_client("localhost", "", "");
   }
   net::HostNames names;
-  if (service_->resolver != nullptr) {
-    names = net::client_names(*service_->resolver, ends_.client.address, Deadline::after(kNameBudget));
+  if (service_.resolver != nullptr) {
+    names = net::client_names(*service_.resolver, socket_address_, Deadline::after(kNameBudget));
     if (!names.warning.empty()) log_.warning(names.warning);
   } else {
     names.name_status = names.reverse_status = net::HostNames::Status::not_found;
@@ -63,13 +63,13 @@ void Session::look_up_client() {
   facts_.reverse_name_status = status_of(names.reverse_status);
   facts_.reverse_client_name = names.reverse;
   // XCLIENT must not change who may use it, hence once.
-  may_xclient_ = service_->xclient_hosts.matches_host(names.name, ends_.client.address).value_or(false);
-  may_xforward_ = service_->xforward_hosts.matches_host(names.name, ends_.client.address).value_or(false);
-  set_client(names.name, ends_.client.address, std::to_string(ends_.client.port));
+  may_xclient_ = service_.xclient_hosts.matches_host(names.name, socket_address_).value_or(false);
+  may_xforward_ = service_.xforward_hosts.matches_host(names.name, socket_address_).value_or(false);
+  set_client(names.name, socket_address_, facts_.client_port);
 }
 
 bool Session::is_limited_client() const {
-  return !service_->event_limit_exceptions.matches_host(facts_.client_name, shown_address()).value_or(false);
+  return !service_.event_limit_exceptions.matches_host(facts_.client_name, shown_address()).value_or(false);
 }
 
 void Session::log_event(const log::Logger& log, std::string_view what, std::string_view text,

@@ -37,7 +37,7 @@ void Session::end_transaction() {
 
 filter::Verdict Session::ask(filter::Stage stage, const Input* input, std::string_view typed,
                              std::size_t first_parameter, const mime::Recipient* rcpt) {
-  if (service_->chain.filters().empty()) return {};
+  if (service_.chain.filters().empty()) return {};
   Transaction& current = transaction();
   filter::Context context{.session = facts_, .envelope = current.envelope};
   context.rcpt = rcpt;
@@ -72,7 +72,7 @@ Reply Session::refusal(const filter::Verdict& verdict, const mime::Recipient* rc
     const bool at_end = std::string_view(where_) == "END-OF-MESSAGE";
     if (is_milter(verdict) && at_end) {
       // As Postfix's cleanup has it: without the code.
-      log_event(service_->cleanup_log, "milter-reject", fmt::format("{} {}", reply.enhanced, reply.text));
+      log_event(service_.cleanup_log, "milter-reject", fmt::format("{} {}", reply.enhanced, reply.text));
     } else {
       log_event(log_, is_milter(verdict) ? "milter-reject" : "reject", reply.one_line(), rcpt);
     }
@@ -96,7 +96,7 @@ void Session::note_outcome(const filter::Verdict& verdict, const mime::Recipient
   const bool at_end = std::string_view(where_) == "END-OF-MESSAGE";
   if (is_milter(verdict)) {
     const std::string text = verdict.text.empty() || discard ? "milter triggers " + upper(word) + " action" : verdict.text;
-    log_event(at_end ? service_->cleanup_log : log_, "milter-" + word, text, rcpt);
+    log_event(at_end ? service_.cleanup_log : log_, "milter-" + word, text, rcpt);
   } else {
     log_event(log_, word, verdict.text.empty() ? "filter triggers " + upper(word) + " action" : verdict.text, rcpt);
   }

@@ -35,12 +35,12 @@ Reply Session::starttls(const Input& input) {
   if (input.words.size() != 1) return Reply(501, "5.5.4", "Syntax: STARTTLS");
   if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
   if (facts_.tls) return Reply(554, "5.5.1", "Error: TLS already active");
-  if (!service_->tls || (hidden_keywords_ & kStarttls)) return Reply(502, "5.5.1", "Error: command not implemented");
-  if (service_->anvil && params_.smtpd_client_new_tls_session_rate_limit > 0 && is_limited_client()) {
-    Anvil anvil = *service_->anvil;
-    const std::uint32_t rate = anvil.new_tls(service_->name, shown_address());
+  if (!service_.tls || (hidden_keywords_ & kStarttls)) return Reply(502, "5.5.1", "Error: command not implemented");
+  if (service_.anvil && params_.smtpd_client_new_tls_session_rate_limit > 0 && is_limited_client()) {
+    Anvil anvil = *service_.anvil;
+    const std::uint32_t rate = anvil.new_tls(service_.name, shown_address());
     if (rate > params_.smtpd_client_new_tls_session_rate_limit) {
-      log_.warning(fmt::format("New TLS session rate limit exceeded: {} from {} for service {}", rate, namaddr_, service_->name));
+      log_.warning(fmt::format("New TLS session rate limit exceeded: {} from {} for service {}", rate, namaddr_, service_.name));
       return Reply(454, "4.7.0", "Error: too many new TLS sessions from " + namaddr_);
     }
   }
@@ -48,13 +48,13 @@ Reply Session::starttls(const Input& input) {
 }
 
 bool Session::handshake() {
-  if (!service_->tls) {
+  if (!service_.tls) {
     reason_ = "lost connection";
     return false;
   }
   // What was sent in plaintext behind STARTTLS must not be taken as sent under TLS (CVE-2011-0411).
   stream_.discard_input();
-  Result<net::TlsInfo> tls = stream_.stream().start_tls(*service_->tls, "", Deadline::after(params_.smtpd_starttls_timeout));
+  Result<net::TlsInfo> tls = stream_.stream().start_tls(*service_.tls, "", Deadline::after(params_.smtpd_starttls_timeout));
   if (!tls) {
     log_.info(fmt::format("SSL_accept error from {}: {}", namaddr_, tls.error().context));
     reason_ = tls.error().code == Errc::timeout ? "timeout" : "lost connection";

@@ -126,7 +126,7 @@ class Conversation {
       auto stream = std::make_unique<ScriptedStream>(std::move(script), &sent);
       stream->tls_works = tls_works;
       stream->writes_left = writes_left;
-      smtp::Session session(std::move(stream), context, {{client, 4321, false}, {"192.0.2.1", 25, false}});
+      smtp::Session session(std::move(stream), *context, {client, 4321, false}, {"192.0.2.1", 25, false});
       session.run();
     });
     log::flush();

@@ -17,7 +17,7 @@ TEST_CASE("smtp address: the forms that Postfix takes", "[smtp][address]") {
       {"<b@[dest>", "bad"}, {"<a>", "a"}, {"<a:b@c>", "a:b@c"}, {"<b;c@d>", "bad"}, {"<b,c@d>", "bad"},
       {"<b..c@d>", "b..c@d"}, {"<.b@d>", ".b@d"}, {"<b.@d>", "b.@d"}, {"<b\\@c@d>", "b@c@d"},
       {"<b@d>,<c@d>", "bad"}, {"<Full Name <b@d>>", "b@d"}, {"\"b c\"@d", "b c@d"}, {"<b@d(comment)>", "b@d"},
-      {"<\"b@x\"@d>", "b@x@d"}, {"<x!b@d>", "x!b@d"}, {"<a@>", "a@"}, {"<\"a\\\"b\"@c>", "a\"b@c"},
+      {"<)@d>", ")@d"}, {")", ")"}, {"<a)b@d>", "bad"}, {"<\"b@x\"@d>", "b@x@d"}, {"<x!b@d>", "x!b@d"}, {"<a@>", "a@"}, {"<\"a\\\"b\"@c>", "a\"b@c"},
   }));
   CAPTURE(row.typed);
   CHECK(path(row.typed) == row.address);
