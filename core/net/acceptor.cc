@@ -13,9 +13,11 @@
 
 namespace millrace::net {
 
-// Watches a duplicate, because several processes (and generations of them) share the listening socket
-// and each closes its own.
-struct Acceptor::Impl : ReadyHandler, TimerEntry, std::enable_shared_from_this<Acceptor::Impl> {
+// Watches a duplicate, because several processes (and generations of them) share the listening
+// socket and each closes its own.
+struct Acceptor::Impl final : ReadyHandler,
+                              TimerEntry,
+                              std::enable_shared_from_this<Acceptor::Impl> {
   // A few per turn: the other processes that wait for the same socket get their share.
   static constexpr int kPerTurn = 8;
   static constexpr auto kRetry = std::chrono::seconds(1);

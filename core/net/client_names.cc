@@ -17,7 +17,8 @@ std::shared_ptr<const std::vector<HostsLine>> hosts(const std::string& path) {
   thread_local FileWatch watch{path};
   thread_local std::shared_ptr<const std::vector<HostsLine>> lines;
   if (watch.path() != path) watch = FileWatch(path);
-  if (watch.changed()) lines = std::make_shared<const std::vector<HostsLine>>(parse_hosts(watch.read()));
+  if (watch.changed())
+    lines = std::make_shared<const std::vector<HostsLine>>(parse_hosts(watch.read()));
   return lines;
 }
 
@@ -106,8 +107,8 @@ HostNames client_names(Resolver& resolver, const std::string& address, Deadline 
   const Found reverse = reverse_lookup(resolver, client, deadline, *file);
   const bool found = reverse.status == DnsStatus::ok && !reverse.values.empty();
   if (!found || !is_host_name(reverse.values.front())) {
-    out.reverse_status = out.name_status = is_temporary(reverse.status) ? HostNames::Status::temporary
-                                                                        : HostNames::Status::not_found;
+    out.reverse_status = out.name_status =
+        is_temporary(reverse.status) ? HostNames::Status::temporary : HostNames::Status::not_found;
     return out;
   }
   out.reverse = reverse.values.front();
@@ -118,7 +119,8 @@ HostNames client_names(Resolver& resolver, const std::string& address, Deadline 
         is_temporary(forward.status) ? HostNames::Status::temporary : HostNames::Status::forged;
     out.warning = fmt::format("hostname {} does not resolve to address {}: {}", out.reverse, client,
                               lookup_error(forward.status));
-  } else if (std::find(forward.values.begin(), forward.values.end(), client) == forward.values.end()) {
+  } else if (std::find(forward.values.begin(), forward.values.end(), client) ==
+             forward.values.end()) {
     out.name_status = HostNames::Status::forged;
     out.warning = fmt::format("hostname {} does not resolve to address {}", out.reverse, client);
   } else {

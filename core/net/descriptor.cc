@@ -1,5 +1,5 @@
-// The kernel remembers us from the first wait on (edge-triggered, one epoll_ctl in a connection's life for
-// a plain dialogue), so that an edge may come while nobody waits: `edge` remembers that.
+// The kernel remembers us from the first wait on (edge-triggered, one epoll_ctl in a connection's
+// life for a plain dialogue), so that an edge may come while nobody waits: `edge` remembers that.
 #include "core/net/descriptor.h"
 
 #include <fcntl.h>

@@ -12,7 +12,18 @@
 
 namespace millrace::net {
 
-enum class DnsType : std::uint16_t { a = 1, ns = 2, cname = 5, soa = 6, ptr = 12, mx = 15, txt = 16, aaaa = 28, srv = 33, tlsa = 52 };
+enum class DnsType : std::uint16_t {
+  a = 1,
+  ns = 2,
+  cname = 5,
+  soa = 6,
+  ptr = 12,
+  mx = 15,
+  txt = 16,
+  aaaa = 28,
+  srv = 33,
+  tlsa = 52
+};
 
 enum class DnsStatus {
   ok,         // records of the type
@@ -25,32 +36,34 @@ enum class DnsStatus {
 
 struct DnsRecord {
   std::uint32_t ttl = 0;
-  std::uint16_t preference = 0;   // MX, SRV priority
+  std::uint16_t preference = 0;  // MX, SRV priority
   std::uint16_t weight = 0, port = 0;
-  std::string value;              // address text, host name without final dot ("" is the root), TXT bytes
-                                  // joined, TLSA: the bytes of the record as they are
+  std::string value;  // address text, host name without final dot ("" is the root), TXT bytes
+                      // joined, TLSA: the bytes of the record as they are
 };
 
 struct DnsAnswer {
   DnsStatus status = DnsStatus::temporary;
-  bool secure = false;            // DNSSEC verified
-  std::string canonical_name;     // after CNAMEs
+  bool secure = false;         // DNSSEC verified
+  std::string canonical_name;  // after CNAMEs
   std::vector<DnsRecord> records;
-  std::string why;                // for the log, on failure: "Host or domain name not found. Name service error for name=x type=MX: Host not found"
+  std::string why;  // for the log, on failure: "Host or domain name not found. Name service error
+                    // for name=x type=MX: Host not found"
 };
 
 class Resolver {
  public:
   virtual ~Resolver() = default;
-  // [fiber, unless documented otherwise by a test double]  A name in UTF-8 is asked for in its A-label
-  // form.  Past the deadline (or canceled) the status is temporary, and the answer warms the cache.
+  // [fiber, unless documented otherwise by a test double]  A name in UTF-8 is asked for in its
+  // A-label form.  Past the deadline (or canceled) the status is temporary, and the answer warms
+  // the cache.
   virtual DnsAnswer query(std::string_view name, DnsType type, Deadline deadline) = 0;
   // Starts a question whose answer is not waited for: it warms the cache.
   virtual void prefetch(std::string_view name, DnsType type) = 0;
 };
 
-// Pure parser of a DNS response packet (RFC 1035): what query() is built on, and what is fuzzed.  Takes
-// the name from the packet's question and follows CNAMEs inside of the packet.
+// Pure parser of a DNS response packet (RFC 1035): what query() is built on, and what is fuzzed.
+// Takes the name from the packet's question and follows CNAMEs inside of the packet.
 DnsAnswer parse_dns_answer(std::string_view packet, DnsType type);
 
 // "1.2.0.192.in-addr.arpa" (or ip6.arpa) for an address; "" when it is none.
@@ -67,15 +80,22 @@ struct ResolverOptions {
   std::string resolv_conf = "/etc/resolv.conf";  // "nameserver ADDRESS[@PORT]" lines
   std::string trust_anchor_file;                 // DNSSEC root key; "": answers are not validated
 };
-// libunbound on this thread's loop: cache, deduplication, forwarders from /etc/resolv.conf (looked at
-// again when it changes), .test. and private zones open.  One per loop; destroyed before the loop.
+// libunbound on this thread's loop: cache, deduplication, forwarders from /etc/resolv.conf (looked
+// at again when it changes), .test. and private zones open.  One per loop; destroyed before the
+// loop.
 std::unique_ptr<Resolver> make_resolver(const ResolverOptions& options = {});
 
 struct HostNames {
-  std::string name = "unknown";      // verified: PTR whose forward look-up gives the address back
-  std::string reverse = "unknown";   // PTR as it is
-  enum class Status { ok, not_found, forged, temporary } name_status = Status::ok, reverse_status = Status::ok;
-  std::string warning;               // Postfix's: "hostname X does not resolve to address Y: …", "" when fine
+  std::string name = "unknown";     // verified: PTR whose forward look-up gives the address back
+  std::string reverse = "unknown";  // PTR as it is
+  enum class Status {
+    ok,
+    not_found,
+    forged,
+    temporary
+  } name_status = Status::ok,
+    reverse_status = Status::ok;
+  std::string warning;  // Postfix's: "hostname X does not resolve to address Y: …", "" when fine
 };
 // The names of a client as Postfix's smtpd sees them, /etc/hosts first. [fiber]
 HostNames client_names(Resolver& resolver, const std::string& address, Deadline deadline,

@@ -1,5 +1,5 @@
-// RFC 1035 responses to DnsAnswer.  Pure, bounded by the packet: each record costs at least 11 of its
-// bytes, name compression may only point backwards, a chain of CNAMEs has an end.
+// RFC 1035 responses to DnsAnswer.  Pure, bounded by the packet: each record costs at least 11 of
+// its bytes, name compression may only point backwards, a chain of CNAMEs has an end.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
@@ -15,8 +15,8 @@ constexpr std::size_t kMaxName = 255;  // RFC 1035 section 3.1
 constexpr int kMaxCnames = 16;
 
 struct Name {
-  std::string text;       // without final dot
-  bool plain = true;      // no byte that could be mistaken for text of another name
+  std::string text;   // without final dot
+  bool plain = true;  // no byte that could be mistaken for text of another name
 };
 
 struct Reader {
@@ -35,7 +35,8 @@ struct Reader {
       return 0;
     }
     std::uint32_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) value = value << 8 | static_cast<std::uint8_t>(packet[at++]);
+    for (std::size_t i = 0; i < size; ++i)
+      value = value << 8 | static_cast<std::uint8_t>(packet[at++]);
     return value;
   }
 
@@ -230,16 +231,26 @@ DnsAnswer parse_dns_answer(std::string_view packet, DnsType type) {
 
 std::string dns_type_name(DnsType type) {
   switch (type) {
-    case DnsType::a: return "A";
-    case DnsType::ns: return "NS";
-    case DnsType::cname: return "CNAME";
-    case DnsType::soa: return "SOA";
-    case DnsType::ptr: return "PTR";
-    case DnsType::mx: return "MX";
-    case DnsType::txt: return "TXT";
-    case DnsType::aaaa: return "AAAA";
-    case DnsType::srv: return "SRV";
-    case DnsType::tlsa: return "TLSA";
+    case DnsType::a:
+      return "A";
+    case DnsType::ns:
+      return "NS";
+    case DnsType::cname:
+      return "CNAME";
+    case DnsType::soa:
+      return "SOA";
+    case DnsType::ptr:
+      return "PTR";
+    case DnsType::mx:
+      return "MX";
+    case DnsType::txt:
+      return "TXT";
+    case DnsType::aaaa:
+      return "AAAA";
+    case DnsType::srv:
+      return "SRV";
+    case DnsType::tlsa:
+      return "TLSA";
   }
   return fmt::format("TYPE{}", static_cast<unsigned>(type));
 }
@@ -247,17 +258,25 @@ std::string dns_type_name(DnsType type) {
 std::string dns_failure_text(std::string_view name, DnsType type, DnsStatus status) {
   const char* reason = "";
   switch (status) {
-    case DnsStatus::ok: return "";
-    case DnsStatus::no_data: reason = "Host found but no data record of requested type"; break;
-    case DnsStatus::no_name: reason = "Host not found"; break;
+    case DnsStatus::ok:
+      return "";
+    case DnsStatus::no_data:
+      reason = "Host found but no data record of requested type";
+      break;
+    case DnsStatus::no_name:
+      reason = "Host not found";
+      break;
     case DnsStatus::temporary:
-    case DnsStatus::bogus: reason = "Host not found, try again"; break;
+    case DnsStatus::bogus:
+      reason = "Host not found, try again";
+      break;
     case DnsStatus::invalid:
-      return fmt::format("Name service error for name={} type={}: Malformed or unexpected name server reply",
-                         name, dns_type_name(type));
+      return fmt::format(
+          "Name service error for name={} type={}: Malformed or unexpected name server reply", name,
+          dns_type_name(type));
   }
-  return fmt::format("Host or domain name not found. Name service error for name={} type={}: {}", name,
-                     dns_type_name(type), reason);
+  return fmt::format("Host or domain name not found. Name service error for name={} type={}: {}",
+                     name, dns_type_name(type), reason);
 }
 
 std::string reverse_labels(std::string_view address) {

@@ -20,7 +20,8 @@ std::string Endpoint::to_text() const {
 SocketAddress to_socket_address(const Endpoint& endpoint) {
   SocketAddress out;
   if (endpoint.is_unix) {
-    if (endpoint.address.empty() || endpoint.address.size() >= sizeof out.local.sun_path) return out;
+    if (endpoint.address.empty() || endpoint.address.size() >= sizeof out.local.sun_path)
+      return out;
     out.local.sun_family = AF_UNIX;
     std::memcpy(out.local.sun_path, endpoint.address.c_str(), endpoint.address.size() + 1);
     out.length = sizeof out.local;

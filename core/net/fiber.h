@@ -1,9 +1,9 @@
 // Fibers and the event loop of a thread: straight-line code that suspends instead of blocking.
 //
-// One Loop per thread.  A fiber lives and dies on the thread that spawned it.  Nothing a fiber may wait
-// in holds a lock, sits in a catch block, is a destructor, or has an LMDB read transaction open.
-// Cancel = the wait returns Errc::canceled and the code returns; a suspended fiber is never destroyed.
-// Asio is seen by this module's .cc files alone.
+// One Loop per thread.  A fiber lives and dies on the thread that spawned it.  Nothing a fiber may
+// wait in holds a lock, sits in a catch block, is a destructor, or has an LMDB read transaction
+// open. Cancel = the wait returns Errc::canceled and the code returns; a suspended fiber is never
+// destroyed. Asio is seen by this module's .cc files alone.
 #pragma once
 
 #include <cstddef>
@@ -29,19 +29,19 @@ class Loop {
   ~Loop();
   Loop(const Loop&) = delete;
 
-  static Loop& current();      // of this thread; asserts that there is one
+  static Loop& current();  // of this thread; asserts that there is one
   static Loop* current_or_null();
 
-  void run();                  // until stop(); [the loop's thread]
-  void stop();                 // [any thread]
-  void post(std::function<void()> task);   // [any thread]; runs on the loop, outside of any fiber
+  void run();                             // until stop(); [the loop's thread]
+  void stop();                            // [any thread]
+  void post(std::function<void()> task);  // [any thread]; runs on the loop, outside of any fiber
   // Starts a fiber that runs `body`.  Errc::limit when the process cannot have more stacks
   // (vm.max_map_count); the caller answers 421.  [loop]
   Result<void> spawn(Stack stack, std::function<void()> body);
 
   std::size_t fibers() const;  // alive now
-  // Wakes every suspended fiber of this loop with Errc::canceled, now and at each later wait: the last
-  // step of a shutdown.
+  // Wakes every suspended fiber of this loop with Errc::canceled, now and at each later wait: the
+  // last step of a shutdown.
   void cancel_all();
 
   struct Impl;
@@ -80,14 +80,17 @@ class Gate {
 
  private:
   std::size_t limit_, inside_ = 0;
-  struct Waiter { Event* event; };
+  struct Waiter {
+    Event* event;
+  };
   std::vector<Waiter*> waiters_;
 };
 
 Result<void> sleep_until(Deadline deadline);  // [fiber]; errors: canceled only
 
-// Runs `work` on the bounded worker pool while the fiber is suspended.  It runs to its end even when
-// the fiber is canceled meanwhile (the fiber then waits for it): `work` may use the fiber's locals.
+// Runs `work` on the bounded worker pool while the fiber is suspended.  It runs to its end even
+// when the fiber is canceled meanwhile (the fiber then waits for it): `work` may use the fiber's
+// locals.
 void offload_erased(const std::function<void()>& work);
 template <typename F>
 auto offload(F&& work) -> std::invoke_result_t<F> {
@@ -100,8 +103,9 @@ auto offload(F&& work) -> std::invoke_result_t<F> {
   }
 }
 
-// What the watchdog reports: `holder` names the plugin or script that runs now on this loop ("" when it
-// is our own code).  Set around calls of foreign code; loop lag over 100 ms is logged with it.
+// What the watchdog reports: `holder` names the plugin or script that runs now on this loop (""
+// when it is our own code).  Set around calls of foreign code; loop lag over 100 ms is logged with
+// it.
 class LoopHolder {
  public:
   explicit LoopHolder(const char* name);

@@ -68,15 +68,16 @@ std::vector<std::string> parse_resolv_conf(std::string_view text) {
 }
 
 bool FileWatch::changed() {
-  const long long now = std::chrono::duration_cast<std::chrono::seconds>(
-                            SteadyClock::now().time_since_epoch()).count();
+  const long long now =
+      std::chrono::duration_cast<std::chrono::seconds>(SteadyClock::now().time_since_epoch())
+          .count();
   if (now == looked_) return false;
   looked_ = now;
   struct stat info {};
   std::string state = "missing";
   if (stat(path_.c_str(), &info) == 0) {
-    state = fmt::format("{} {} {} {}.{}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
-                        info.st_mtim.tv_nsec);
+    state = fmt::format("{} {} {} {}.{}", info.st_dev, info.st_ino, info.st_size,
+                        info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
   }
   if (state == seen_) return false;
   seen_ = state;

@@ -1,5 +1,5 @@
-// Inside of core/net: /etc/hosts and /etc/resolv.conf as values.  Pure parsers; lines that make no sense
-// are left out, as libc does.
+// Inside of core/net: /etc/hosts and /etc/resolv.conf as values.  Pure parsers; lines that make no
+// sense are left out, as libc does.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@ struct HostsLine {
 };
 std::vector<HostsLine> parse_hosts(std::string_view text);
 
-// "ADDRESS" or "ADDRESS@PORT" of the first three nameserver lines (as many as libc asks); 127.0.0.1 when
-// there is none.
+// "ADDRESS" or "ADDRESS@PORT" of the first three nameserver lines (as many as libc asks); 127.0.0.1
+// when there is none.
 std::vector<std::string> parse_resolv_conf(std::string_view text);
 
 // The address in the text form that inet_ntop gives; "" when it is none.
@@ -25,13 +25,13 @@ std::string canonical_address(std::string_view text);
 class FileWatch {
  public:
   explicit FileWatch(std::string path) : path_(std::move(path)) {}
-  bool changed();                  // true at the first call
-  std::string read() const;        // up to 1 MiB; "" when it cannot be read
+  bool changed();            // true at the first call
+  std::string read() const;  // up to 1 MiB; "" when it cannot be read
   const std::string& path() const { return path_; }
 
  private:
   std::string path_, seen_ = "never";
-  long long looked_ = 0;           // steady clock, seconds
+  long long looked_ = 0;  // steady clock, seconds
 };
 
 }  // namespace millrace::net

@@ -6,7 +6,7 @@
 namespace millrace::net {
 namespace {
 
-constexpr std::size_t kFirstRead = 512;        // the buffer of a session that waits for a command
+constexpr std::size_t kFirstRead = 512;         // the buffer of a session that waits for a command
 constexpr std::size_t kHeldOutput = 64 * 1024;  // a pipelining client cannot make us hold more
 
 }  // namespace
@@ -94,7 +94,8 @@ void LineStream::make_room() {
   if (start_ == end_) {
     start_ = end_ = 0;
     // The large buffer stays while data streams in, and goes before a wait.
-    if (capacity_ > kFirstRead && (last_read_ <= kFirstRead || !stream_->readable())) release_buffer();
+    if (capacity_ > kFirstRead && (last_read_ <= kFirstRead || !stream_->readable()))
+      release_buffer();
   }
   if (end_ < capacity_) return;
   if (start_ > 0) {
@@ -103,8 +104,9 @@ void LineStream::make_room() {
     start_ = 0;
     if (end_ < capacity_) return;
   }
-  const std::size_t bigger =
-      capacity_ == 0 ? kFirstRead : capacity_ < buffer_bytes_ ? buffer_bytes_ : capacity_ * 2;
+  const std::size_t bigger = capacity_ == 0              ? kFirstRead
+                             : capacity_ < buffer_bytes_ ? buffer_bytes_
+                                                         : capacity_ * 2;
   std::unique_ptr<char[]> grown(new char[bigger]);
   if (end_ > 0) std::memcpy(grown.get(), input_.get(), end_);
   input_ = std::move(grown);

@@ -14,9 +14,9 @@ class LineStream {
   explicit LineStream(std::unique_ptr<Stream> stream, std::size_t buffer_bytes = 16384);
 
   struct Line {
-    std::string_view text;      // without line end; valid until the next read
-    bool bare_lf = false;       // ended in LF alone
-    bool too_long = false;      // text is the first `limit` bytes, the rest was dropped up to the LF
+    std::string_view text;  // without line end; valid until the next read
+    bool bare_lf = false;   // ended in LF alone
+    bool too_long = false;  // text is the first `limit` bytes, the rest was dropped up to the LF
   };
   // Reads up to LF.  Pending output is flushed before suspending.  Errors as Stream::read_some.
   Result<Line> read_line(std::size_t limit, Deadline deadline);
@@ -25,15 +25,15 @@ class LineStream {
   Result<std::string_view> read_some(Deadline deadline);
   void consume(std::size_t bytes);
   std::string_view buffered() const;
-  bool line_buffered() const;      // a complete line is in the buffer
-  void discard_input();            // drops buffered input: before STARTTLS (CVE-2011-0411)
+  bool line_buffered() const;  // a complete line is in the buffer
+  void discard_input();        // drops buffered input: before STARTTLS (CVE-2011-0411)
 
-  void write(std::string_view bytes);                 // buffered; never suspends
+  void write(std::string_view bytes);  // buffered; never suspends
   Result<void> flush(Deadline deadline);
   std::size_t pending_output() const { return output_.size(); }
 
-  // Gives the input buffer back while nothing is pending: an idle session keeps no buffer.  Reading does
-  // this by itself when it is about to wait with an empty buffer.
+  // Gives the input buffer back while nothing is pending: an idle session keeps no buffer.  Reading
+  // does this by itself when it is about to wait with an empty buffer.
   void release_buffer();
 
   Stream& stream() { return *stream_; }
@@ -45,9 +45,9 @@ class LineStream {
   std::unique_ptr<Stream> stream_;
   std::size_t buffer_bytes_;
   std::string output_;
-  std::unique_ptr<char[]> input_;         // what is buffered is [start_, end_)
+  std::unique_ptr<char[]> input_;  // what is buffered is [start_, end_)
   std::size_t capacity_ = 0, start_ = 0, end_ = 0;
-  std::size_t last_read_ = 0;             // tells a dialogue from bulk data
+  std::size_t last_read_ = 0;  // tells a dialogue from bulk data
 };
 
 }  // namespace millrace::net

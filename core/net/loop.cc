@@ -48,11 +48,12 @@ Loop::Impl::Impl(Loop& owner) : outer(this_loop) {
 }
 
 void Loop::Impl::watch_epoll() {
-  epoll.async_wait(asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
-    if (error) return;
-    poll_descriptors();
-    watch_epoll();
-  });
+  epoll.async_wait(asio::posix::descriptor_base::wait_read,
+                   [this](const boost::system::error_code& error) {
+                     if (error) return;
+                     poll_descriptors();
+                     watch_epoll();
+                   });
 }
 
 void Loop::Impl::poll_descriptors() {
@@ -60,19 +61,21 @@ void Loop::Impl::poll_descriptors() {
     epoll_event events[128];  // what does not fit is reported at the next turn
     const int n = epoll_wait(epoll.native_handle(), events, std::size(events), 0);
     reporting = true;
-    for (int i = 0; i < n; ++i) static_cast<Polled*>(events[i].data.ptr)->happened(events[i].events);
+    for (int i = 0; i < n; ++i)
+      static_cast<Polled*>(events[i].data.ptr)->happened(events[i].events);
     reporting = false;
     kept.clear();
   });
 }
 
 Loop::Impl::~Impl() {
-  // Suspended fibers are never destroyed, they are told to go: their waits fail from now on.  One that
-  // holds out longer than this (work on the pool that does not end) is leaked with its stack.
+  // Suspended fibers are never destroyed, they are told to go: their waits fail from now on.  One
+  // that holds out longer than this (work on the pool that does not end) is leaked with its stack.
   cancel_all();
   const TimePoint patience = SteadyClock::now() + std::chrono::seconds(10);
   io.restart();
-  while (fiber_count > 0 && SteadyClock::now() < patience) io.run_one_for(std::chrono::milliseconds(50));
+  while (fiber_count > 0 && SteadyClock::now() < patience)
+    io.run_one_for(std::chrono::milliseconds(50));
   const std::lock_guard lock(remote->mutex);
   remote->loop = nullptr;
   this_loop = outer;
@@ -164,7 +167,8 @@ void Loop::Impl::fiber_main(boost::context::detail::transfer_t from) {
 // From the loop's stack into the fiber, until it suspends or ends.
 void Loop::Impl::resume(Fiber& fiber) {
   do {
-    if (fiber.loop_call != nullptr) std::exchange(fiber.loop_call, nullptr)(fiber.loop_call_argument);
+    if (fiber.loop_call != nullptr)
+      std::exchange(fiber.loop_call, nullptr)(fiber.loop_call_argument);
     fiber.suspended = false;
     running = &fiber;
     ExceptionState own;
@@ -231,8 +235,8 @@ void Loop::Impl::make_ready(Fiber& fiber) {
   if (!in_slice) post_slice();
 }
 
-// Several rounds at once, because a turn through Asio costs a system call; but not without end, so that
-// fibers which keep waking each other leave sockets and timers their turn.
+// Several rounds at once, because a turn through Asio costs a system call; but not without end, so
+// that fibers which keep waking each other leave sockets and timers their turn.
 void Loop::Impl::run_ready() {
   constexpr int kRounds = 16;
   for (int round = 0; round < kRounds && ready_first != nullptr; ++round) {
@@ -267,8 +271,8 @@ void Loop::Impl::cancel_all() {
 
 void Loop::Impl::start_timer(TimerEntry& entry) {
   timers.insert(entry);
-  // Later deadlines than the armed one cost nothing; an entry that is gone when the timer fires costs
-  // one idle look.
+  // Later deadlines than the armed one cost nothing; an entry that is gone when the timer fires
+  // costs one idle look.
   if (entry.at < armed_at) arm(entry.at);
 }
 
@@ -342,9 +346,11 @@ bool watch_descriptor(int fd, std::uint32_t events, Polled& polled, bool fresh) 
   epoll_event event{};
   event.events = events;
   event.data.ptr = &polled;
-  return epoll_ctl(here().epoll.native_handle(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) == 0;
+  return epoll_ctl(here().epoll.native_handle(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+                   &event) == 0;
 }
-void unwatch_descriptor(int fd) {  // explicitly: a duplicate in another process would keep it in the set
+void unwatch_descriptor(
+    int fd) {  // explicitly: a duplicate in another process would keep it in the set
   if (this_loop != nullptr) epoll_ctl(here().epoll.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
 }
 void keep_this_round(std::shared_ptr<void> polled) {
@@ -353,7 +359,8 @@ void keep_this_round(std::shared_ptr<void> polled) {
 std::shared_ptr<Remote> remote_of_loop() { return here().remote; }
 
 tl::unexpected<Error> wait_failure(Woke woke) {
-  return woke == Woke::canceled ? fail(Errc::canceled, "canceled") : fail(Errc::timeout, "timed out");
+  return woke == Woke::canceled ? fail(Errc::canceled, "canceled")
+                                : fail(Errc::timeout, "timed out");
 }
 
 void on_loop_stack_erased(void (*call)(void*), void* argument) {

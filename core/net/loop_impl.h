@@ -1,14 +1,14 @@
-// Inside of core/net: the loop's state.  Includes Asio; only the files that talk to it include this.
+// Inside of core/net: the loop's state.  Includes Asio; only the files that talk to it include
+// this.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/context/detail/fcontext.hpp>
-
-#include <atomic>
 #include <mutex>
 
 #include "core/base/log.h"
@@ -20,8 +20,8 @@ namespace millrace::net {
 namespace asio = boost::asio;
 using boost::context::detail::fcontext_t;
 
-// libstdc++'s per-thread exception state (the C++ ABI's __cxa_eh_globals).  It belongs to a stack, so
-// it changes with it: interleaved catch blocks corrupt it otherwise.
+// libstdc++'s per-thread exception state (the C++ ABI's __cxa_eh_globals).  It belongs to a stack,
+// so it changes with it: interleaved catch blocks corrupt it otherwise.
 struct ExceptionState {
   void* caught = nullptr;
   unsigned uncaught = 0;
@@ -93,7 +93,8 @@ struct Loop::Impl {
     in_slice = false;
     watch.end(logger);
   }
-  // Only bad_alloc and our own mistakes get here; they end that task or fiber, with a line in the log.
+  // Only bad_alloc and our own mistakes get here; they end that task or fiber, with a line in the
+  // log.
   template <typename F>
   static void guarded(F&& work) {
     try {
@@ -111,8 +112,8 @@ struct Loop::Impl {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   asio::steady_timer timer{io};
-  // Our own epoll set inside of Asio's: a wait for a descriptor is then no system call at all, where
-  // Asio's async_wait is one each (EPOLL_CTL_MOD) and an allocation.
+  // Our own epoll set inside of Asio's: a wait for a descriptor is then no system call at all,
+  // where Asio's async_wait is one each (EPOLL_CTL_MOD) and an allocation.
   asio::posix::stream_descriptor epoll{io};
   std::vector<std::shared_ptr<void>> kept;  // descriptors closed in this round of reports
   TimePoint armed_at = TimePoint::max();

@@ -12,8 +12,8 @@
 namespace millrace::net {
 namespace {
 
-constexpr std::size_t kMaxFds = 16;          // in one message
-constexpr std::size_t kReadBytes = 16384;    // asked for at once
+constexpr std::size_t kMaxFds = 16;        // in one message
+constexpr std::size_t kReadBytes = 16384;  // asked for at once
 
 union Control {
   cmsghdr align;
@@ -22,7 +22,8 @@ union Control {
 
 // Takes the descriptors out of `message`; all of them are ours from here on.
 void collect(msghdr& message, std::vector<int>& fds) {
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < count; ++i) {
@@ -43,7 +44,8 @@ struct MessageSocket::Impl {
 MessageSocket::MessageSocket(int fd) : impl_(std::make_unique<Impl>(fd)) {}
 MessageSocket::~MessageSocket() = default;
 
-Result<void> MessageSocket::send(std::string_view bytes, std::span<const int> fds, Deadline deadline) {
+Result<void> MessageSocket::send(std::string_view bytes, std::span<const int> fds,
+                                 Deadline deadline) {
   if (bytes.empty() || fds.size() > kMaxFds) {
     return fail(Errc::too_large, "a message has 1 byte at least and 16 descriptors at most");
   }

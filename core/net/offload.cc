@@ -1,5 +1,6 @@
 // The worker pool: four threads for a process, started by the first use.  Work is queued without a
-// limit of its own, because each piece belongs to a fiber that stands still, and fibers are limited.
+// limit of its own, because each piece belongs to a fiber that stands still, and fibers are
+// limited.
 #include <pthread.h>
 
 #include <atomic>
@@ -51,7 +52,8 @@ class Pool {
   std::deque<std::function<void()>> queue_;
 };
 
-// Never destroyed: its threads may outlive main.  Threads do not survive a fork, so a child starts over.
+// Never destroyed: its threads may outlive main.  Threads do not survive a fork, so a child starts
+// over.
 std::atomic<Pool*> pool{nullptr};
 std::once_flag fork_watched;
 

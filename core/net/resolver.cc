@@ -1,9 +1,9 @@
-// Resolver over libunbound.  Its code runs on the loop's own stack, because nobody promises how deep it
-// goes; the fiber that asks stands still meanwhile.
+// Resolver over libunbound.  Its code runs on the loop's own stack, because nobody promises how
+// deep it goes; the fiber that asks stands still meanwhile.
 #include <fmt/format.h>
 #include <idn2.h>
-#include <unbound.h>
 #include <unbound-event.h>
+#include <unbound.h>
 
 #include <list>
 
@@ -23,14 +23,12 @@ struct Setting {
   const char *name, *value;
 };
 const Setting kSettings[] = {
-    {"do-not-query-localhost:", "no"},   // the usual forwarder is on 127.0.0.1
-    {"unblock-lan-zones:", "yes"},       // or private and documentation networks have no names
-    {"rrset-roundrobin:", "no"},         // callers shuffle what they want shuffled; the first PTR counts
-    {"outgoing-range:", "512"},          // the library's default is 16 questions at once
-    {"num-queries-per-thread:", "2048"},
-    {"msg-cache-size:", "4m"},
-    {"rrset-cache-size:", "8m"},
-    {"infra-host-ttl:", "30"},           // a forwarder that was down is asked again soon
+    {"do-not-query-localhost:", "no"},  // the usual forwarder is on 127.0.0.1
+    {"unblock-lan-zones:", "yes"},      // or private and documentation networks have no names
+    {"rrset-roundrobin:", "no"},  // callers shuffle what they want shuffled; the first PTR counts
+    {"outgoing-range:", "512"},   // the library's default is 16 questions at once
+    {"num-queries-per-thread:", "2048"}, {"msg-cache-size:", "4m"}, {"rrset-cache-size:", "8m"},
+    {"infra-host-ttl:", "30"},  // a forwarder that was down is asked again soon
 };
 
 class Context;
@@ -52,15 +50,17 @@ class Context {
       : ctx_(ub_ctx_create_ub_event(unbound_event_base())) {
     if (ctx_ == nullptr) return;
     ub_ctx_debugout(ctx_, nullptr);
-    for (const Setting& setting : kSettings) check(ub_ctx_set_option(ctx_, setting.name, setting.value), setting.name);
+    for (const Setting& setting : kSettings)
+      check(ub_ctx_set_option(ctx_, setting.name, setting.value), setting.name);
     if (trust_anchor_file.empty()) {
       check(ub_ctx_set_option(ctx_, "module-config:", "iterator"), "module-config");
     } else {
       check(ub_ctx_add_ta_file(ctx_, trust_anchor_file.c_str()), trust_anchor_file.c_str());
     }
-    for (const std::string& server : forwarders) check(ub_ctx_set_fwd(ctx_, server.c_str()), server.c_str());
-    // Last, because it closes the context to the settings above.  RFC 6761 names that libunbound answers
-    // itself, while Postfix asks: tests and DNS lists of private networks live there.
+    for (const std::string& server : forwarders)
+      check(ub_ctx_set_fwd(ctx_, server.c_str()), server.c_str());
+    // Last, because it closes the context to the settings above.  RFC 6761 names that libunbound
+    // answers itself, while Postfix asks: tests and DNS lists of private networks live there.
     check(ub_ctx_zone_add(ctx_, "test.", "transparent"), "test.");
     check(ub_ctx_zone_add(ctx_, "127.in-addr.arpa.", "transparent"), "127.in-addr.arpa.");
   }
@@ -77,16 +77,17 @@ class Context {
     Question* question = fresh.get();
     question->context = this;
     question->place = questions_.insert(questions_.end(), std::move(fresh));
-    const int failed =
-        ctx_ == nullptr ? -1
-                        : ub_resolve_event(ctx_, question->name.c_str(), static_cast<int>(question->type), 1,
-                                           question, &Context::answered, nullptr);
+    const int failed = ctx_ == nullptr ? -1
+                                       : ub_resolve_event(ctx_, question->name.c_str(),
+                                                          static_cast<int>(question->type), 1,
+                                                          question, &Context::answered, nullptr);
     if (failed != 0) finish(*question, DnsStatus::temporary);
   }
 
  private:
   static void check(int status, const char* what) {
-    if (status != 0) log::Logger().warning(fmt::format("resolver: {}: {}", what, ub_strerror(status)));
+    if (status != 0)
+      log::Logger().warning(fmt::format("resolver: {}: {}", what, ub_strerror(status)));
   }
 
   static void answered(void* with, int rcode, void* packet, int length, int security, char*, int) {
@@ -129,7 +130,8 @@ std::string question_name(std::string_view name) {
   std::string out(name);
   if (!is_ascii(name)) {  // an internationalized domain name, RFC 5890
     char* encoded = nullptr;
-    if (idn2_to_ascii_8z(out.c_str(), &encoded, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK) return "";
+    if (idn2_to_ascii_8z(out.c_str(), &encoded, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
+      return "";
     out = encoded;
     idn2_free(encoded);
   }
@@ -140,7 +142,8 @@ std::string question_name(std::string_view name) {
     label = c == '.' ? 0 : label + 1;
     if (label > 63) return "";
   }
-  const bool empty_label = out.starts_with('.') || out.ends_with('.') || out.find("..") != std::string::npos;
+  const bool empty_label =
+      out.starts_with('.') || out.ends_with('.') || out.find("..") != std::string::npos;
   return out.size() > kMaxQuestion || empty_label ? "" : out;
 }
 

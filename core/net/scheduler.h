@@ -1,5 +1,5 @@
-// Inside of core/net: how its files suspend and wake fibers and use the loop's timers, without Asio.
-// Nothing outside of core/net includes this.
+// Inside of core/net: how its files suspend and wake fibers and use the loop's timers, without
+// Asio. Nothing outside of core/net includes this.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ bool loop_canceled();
 // The error that a wait returns for the two ways to be woken without what was waited for.
 tl::unexpected<Error> wait_failure(Woke woke);
 
-// Calls `call(argument)` on the loop's own stack while the fiber stands still: for library code whose
-// need of stack is not known.
+// Calls `call(argument)` on the loop's own stack while the fiber stands still: for library code
+// whose need of stack is not known.
 void on_loop_stack_erased(void (*call)(void*), void* argument);
 template <typename F>
 void on_loop_stack(F&& work) {

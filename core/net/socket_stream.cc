@@ -48,7 +48,8 @@ Result<void> SocketStream::write(std::string_view bytes, Deadline deadline) {
     if (n >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(n));
     } else if (errno == EAGAIN) {
-      if (auto waited = descriptor_.wait(Descriptor::Direction::write, deadline); !waited) return waited;
+      if (auto waited = descriptor_.wait(Descriptor::Direction::write, deadline); !waited)
+        return waited;
     } else if (errno != EINTR) {
       return system_failure(errno == EBADF ? ENOTCONN : errno);
     }
@@ -76,7 +77,8 @@ void SocketStream::close() {
 
 std::unique_ptr<Stream> make_stream(int fd) {
   const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // fails on unix sockets, which need none
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+             sizeof on);  // fails on unix sockets, which need none
   return std::make_unique<SocketStream>(fd);
 }
 
@@ -127,7 +129,8 @@ Result<std::unique_ptr<Stream>> connect(const Endpoint& to, const ConnectOptions
   if (error != 0 && error != EINPROGRESS) return system_failure(error);
   const int on = 1;
   if (!to.is_unix) setsockopt(guard.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  // From here on the Descriptor owns it; kept apart from the Stream because it is not connected yet.
+  // From here on the Descriptor owns it; kept apart from the Stream because it is not connected
+  // yet.
   if (error == EINPROGRESS) {
     Descriptor connecting(std::exchange(guard.fd, -1));
     auto waited = connecting.wait(Descriptor::Direction::write, deadline);

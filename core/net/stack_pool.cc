@@ -12,8 +12,8 @@
 namespace millrace::net {
 namespace {
 
-// What is kept for reuse: enough that a busy process never calls mmap, little enough that a burst does
-// not stay in memory.
+// What is kept for reuse: enough that a busy process never calls mmap, little enough that a burst
+// does not stay in memory.
 constexpr std::size_t kKept[3] = {256, 64, 32};
 constexpr std::size_t kMappingsForTheRest = 8192;  // libraries, malloc arenas, files
 

@@ -1,6 +1,7 @@
-// Guarded stacks for fibers, reused.  Promise: running off a stack's end hits a guard page (SIGSEGV),
-// never a neighbour.  Knows how many stacks a process may have (each takes two of vm.max_map_count
-// mappings) and says no before the kernel does, because then malloc would fail too.  One pool per loop.
+// Guarded stacks for fibers, reused.  Promise: running off a stack's end hits a guard page
+// (SIGSEGV), never a neighbour.  Knows how many stacks a process may have (each takes two of
+// vm.max_map_count mappings) and says no before the kernel does, because then malloc would fail
+// too.  One pool per loop.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// The deadlines of a loop: a heap of entries that live in what waits, with one kernel timer behind it.
-// Insert, move and erase cost no system call and no allocation beyond the heap's own array.
+// The deadlines of a loop: a heap of entries that live in what waits, with one kernel timer behind
+// it. Insert, move and erase cost no system call and no allocation beyond the heap's own array.
 #pragma once
 
 #include <cstdint>

@@ -12,14 +12,14 @@ namespace millrace::net {
 
 struct TlsOptions {
   bool server = true;
-  std::vector<std::string> chain_files;   // PEM, key first (smtpd_tls_chain_files)
-  std::string cert_file, key_file;        // used when chain_files is empty
+  std::vector<std::string> chain_files;  // PEM, key first (smtpd_tls_chain_files)
+  std::string cert_file, key_file;       // used when chain_files is empty
   std::string ca_file, ca_path;
-  std::string protocols = ">=TLSv1";      // Postfix syntax: ">=TLSv1.2", "!SSLv2, !SSLv3", "<=TLSv1.2"
-  std::string ciphers = "medium";         // export low medium high null
+  std::string protocols = ">=TLSv1";  // Postfix syntax: ">=TLSv1.2", "!SSLv2, !SSLv3", "<=TLSv1.2"
+  std::string ciphers = "medium";     // export low medium high null
   std::string exclude_ciphers;
   bool ask_client_certificate = false, require_client_certificate = false;
-  bool verify_peer = false;               // client side: fail the handshake unless trusted and matched
+  bool verify_peer = false;  // client side: fail the handshake unless trusted and matched
 };
 
 class TlsContext {

@@ -28,8 +28,8 @@ tl::unexpected<Error> config_failure(const std::string& what) {
   return fail(Errc::config, reason.empty() ? what : what + ": " + reason);
 }
 
-// PEM objects of one file in order: a private key, then the certificate it belongs to and those above
-// it; then, maybe, the next key (another algorithm).
+// PEM objects of one file in order: a private key, then the certificate it belongs to and those
+// above it; then, maybe, the next key (another algorithm).
 Result<void> load_chain_file(SSL_CTX* ctx, const std::string& path) {
   const std::unique_ptr<BIO, Free> file(BIO_new_file(path.c_str(), "r"));
   if (file == nullptr) return config_failure(path);
@@ -57,8 +57,10 @@ Result<void> load_chain_file(SSL_CTX* ctx, const std::string& path) {
       good = store() && kind != "ENCRYPTED PRIVATE KEY";
       if (good) key.reset(d2i_AutoPrivateKey(nullptr, &in, length));
       good = good && key != nullptr;
-    } else if (kind == "CERTIFICATE" || kind == "X509 CERTIFICATE" || kind == "TRUSTED CERTIFICATE") {
-      Certificate certificate(kind[0] == 'T' ? d2i_X509_AUX(nullptr, &in, length) : d2i_X509(nullptr, &in, length));
+    } else if (kind == "CERTIFICATE" || kind == "X509 CERTIFICATE" ||
+               kind == "TRUSTED CERTIFICATE") {
+      Certificate certificate(kind[0] == 'T' ? d2i_X509_AUX(nullptr, &in, length)
+                                             : d2i_X509(nullptr, &in, length));
       good = certificate != nullptr && key != nullptr;
       if (good && leaf == nullptr) {
         leaf = std::move(certificate);
@@ -73,8 +75,10 @@ Result<void> load_chain_file(SSL_CTX* ctx, const std::string& path) {
     OPENSSL_clear_free(data, static_cast<std::size_t>(length));
   }
   const unsigned long last = ERR_peek_last_error();
-  if (ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE) ERR_clear_error();
-  if (!good || !store() || !any) return config_failure(path + ": not a private key followed by its certificates");
+  if (ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE)
+    ERR_clear_error();
+  if (!good || !store() || !any)
+    return config_failure(path + ": not a private key followed by its certificates");
   return {};
 }
 
@@ -91,7 +95,8 @@ Result<void> load_own(SSL_CTX* ctx, const TlsOptions& options) {
   if (SSL_CTX_use_certificate_chain_file(ctx, options.cert_file.c_str()) != 1) {
     return config_failure(options.cert_file);
   }
-  if (SSL_CTX_use_PrivateKey_file(ctx, key.c_str(), SSL_FILETYPE_PEM) != 1) return config_failure(key);
+  if (SSL_CTX_use_PrivateKey_file(ctx, key.c_str(), SSL_FILETYPE_PEM) != 1)
+    return config_failure(key);
   if (SSL_CTX_check_private_key(ctx) != 1) return config_failure(key);
   return {};
 }
@@ -112,8 +117,8 @@ Result<void> load_trust(SSL_CTX* ctx, const TlsOptions& options) {
 Result<void> set_policy(SSL_CTX* ctx, const TlsOptions& options) {
   const auto versions = parse_tls_versions(options.protocols);
   if (!versions) return fail(Errc::config, "invalid TLS protocol list: " + options.protocols);
-  static constexpr std::uint64_t kNo[] = {0, SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1,
-                                          SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3};
+  static constexpr std::uint64_t kNo[] = {
+      0, SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3};
   std::uint64_t off = 0;
   for (std::size_t i = 0; i < std::size(kNo); ++i) {
     if ((versions->excluded >> i & 1u) != 0) off |= kNo[i];
@@ -125,13 +130,16 @@ Result<void> set_policy(SSL_CTX* ctx, const TlsOptions& options) {
   }
   // Without a certificate there is nothing to verify.
   const bool needs_certificate =
-      options.server ? options.ask_client_certificate || options.require_client_certificate : options.verify_peer;
-  const auto ciphers =
-      tls_cipher_list(options.ciphers, options.exclude_ciphers + (needs_certificate ? " aNULL" : ""));
-  if (!ciphers) return fail(Errc::config, "invalid TLS cipher grade or exclusion: " + options.ciphers);
+      options.server ? options.ask_client_certificate || options.require_client_certificate
+                     : options.verify_peer;
+  const auto ciphers = tls_cipher_list(
+      options.ciphers, options.exclude_ciphers + (needs_certificate ? " aNULL" : ""));
+  if (!ciphers)
+    return fail(Errc::config, "invalid TLS cipher grade or exclusion: " + options.ciphers);
   // As Postfix: opportunistic TLS with a weak peer beats clear text, so OpenSSL's own floor is off.
   SSL_CTX_set_security_level(ctx, 0);
-  if (SSL_CTX_set_cipher_list(ctx, ciphers->c_str()) != 1) return config_failure("no TLS ciphers: " + *ciphers);
+  if (SSL_CTX_set_cipher_list(ctx, ciphers->c_str()) != 1)
+    return config_failure("no TLS ciphers: " + *ciphers);
   if (SSL_CTX_set1_groups_list(ctx, kGroups) != 1) return config_failure("TLS groups");
   return {};
 }
@@ -152,7 +160,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsOptions& options) 
   out->ctx = SSL_CTX_new(options.server ? TLS_server_method() : TLS_client_method());
   if (out->ctx == nullptr) return config_failure("TLS");
   SSL_CTX* ctx = out->ctx;
-  SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_options(
+      ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_dh_auto(ctx, 1);
@@ -170,7 +179,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsOptions& options) 
     if (options.server) verify |= SSL_VERIFY_CLIENT_ONCE;
   }
   if (options.require_client_certificate) verify |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-  // Goes on whatever it finds: what the chain is worth is in TlsInfo, and whose matter it is decides.
+  // Goes on whatever it finds: what the chain is worth is in TlsInfo, and whose matter it is
+  // decides.
   SSL_CTX_set_verify(ctx, verify, [](int, X509_STORE_CTX*) { return 1; });
   return std::shared_ptr<TlsContext>(std::move(out));
 }

@@ -21,7 +21,8 @@ std::string short_name(int nid) {
   return name == nullptr ? "" : name;
 }
 
-// "NAME (curve)" for elliptic curves, "NAME (bits)" for keys whose size says something, else their type.
+// "NAME (curve)" for elliptic curves, "NAME (bits)" for keys whose size says something, else their
+// type.
 std::string key_text(const EVP_PKEY* key, const char* rsa, const char* ec, const char* dh) {
   const int type = EVP_PKEY_get_base_id(key);
   if (type == EVP_PKEY_EC) {
@@ -33,7 +34,8 @@ std::string key_text(const EVP_PKEY* key, const char* rsa, const char* ec, const
   if (type == EVP_PKEY_RSA || type == EVP_PKEY_RSA_PSS) {
     return fmt::format("{} ({} bits)", rsa, EVP_PKEY_get_bits(key));
   }
-  if (type == EVP_PKEY_DH || type == EVP_PKEY_DHX) return fmt::format("{} ({} bits)", dh, EVP_PKEY_get_bits(key));
+  if (type == EVP_PKEY_DH || type == EVP_PKEY_DHX)
+    return fmt::format("{} ({} bits)", dh, EVP_PKEY_get_bits(key));
   return short_name(type);
 }
 
@@ -47,7 +49,9 @@ void describe_key_exchange(SSL* ssl, TlsInfo& info) {
   }
   const bool server = SSL_is_server(ssl) == 1;
   int digest = NID_undef;
-  if ((server ? SSL_get_signature_nid(ssl, &digest) : SSL_get_peer_signature_nid(ssl, &digest)) != 1) return;
+  if ((server ? SSL_get_signature_nid(ssl, &digest) : SSL_get_peer_signature_nid(ssl, &digest)) !=
+      1)
+    return;
   const X509* certificate = server ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
   const EVP_PKEY* key = certificate == nullptr ? nullptr : X509_get0_pubkey(certificate);
   if (key == nullptr) return;
@@ -62,9 +66,11 @@ std::string common_name(const X509_NAME* name, bool or_organization) {
   if (at < 0 && or_organization) at = X509_NAME_get_index_by_NID(name, NID_organizationName, -1);
   if (at < 0) return "";
   unsigned char* text = nullptr;
-  const int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+  const int length =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
   if (length < 0) return "";
-  const std::string_view bytes(reinterpret_cast<const char*>(text), static_cast<std::size_t>(length));
+  const std::string_view bytes(reinterpret_cast<const char*>(text),
+                               static_cast<std::size_t>(length));
   std::string out = bytes.find('\0') == std::string_view::npos ? printable(bytes) : "";
   OPENSSL_free(text);
   return out;
@@ -95,7 +101,8 @@ TlsInfo describe_tls(SSL* ssl, const std::string& server_name) {
     info.bits = SSL_CIPHER_get_bits(cipher, &info.algorithm_bits);
   }
   describe_key_exchange(ssl, info);
-  if (const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) info.sni = printable(sni);
+  if (const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
+    info.sni = printable(sni);
   info.resumed = SSL_session_reused(ssl) == 1;
   const std::unique_ptr<X509, Free> peer(SSL_get1_peer_certificate(ssl));
   if (peer != nullptr) {

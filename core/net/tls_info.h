@@ -1,4 +1,5 @@
-// Inside of core/net: what a finished handshake agreed on, in the words of Postfix's Received header.
+// Inside of core/net: what a finished handshake agreed on, in the words of Postfix's Received
+// header.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -24,7 +24,8 @@ std::optional<int> wire_version(std::string_view text) {
   int value = 0;
   const bool hex = istarts_with(text, "0x");
   if (hex) text.remove_prefix(2);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return {};
   if (value < 0 || value > 0xFFFF) return {};
   return value;
@@ -56,7 +57,8 @@ std::optional<std::string> tls_cipher_list(std::string_view grade, std::string_v
   struct Grade {
     std::string_view name, ciphers;
   };
-  // The defaults of tls_*_cipherlist; anonymous ciphers first, so that a peer without a certificate works.
+  // The defaults of tls_*_cipherlist; anonymous ciphers first, so that a peer without a certificate
+  // works.
   static constexpr Grade kGrades[] = {
       {"export", "aNULL:-aNULL:HIGH:MEDIUM:LOW:EXPORT:+RC4:@STRENGTH"},
       {"low", "aNULL:-aNULL:HIGH:MEDIUM:LOW:+RC4:@STRENGTH"},

@@ -34,7 +34,8 @@ BIO_METHOD* descriptor_bio() {
       if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
       return static_cast<int>(n);
     });
-    BIO_meth_set_ctrl(m, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
+    BIO_meth_set_ctrl(
+        m, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
     return m;
   }();
   return method;
@@ -44,7 +45,8 @@ BIO_METHOD* descriptor_bio() {
 
 TlsSession::~TlsSession() { SSL_free(ssl_); }
 
-Result<TlsInfo> TlsSession::handshake(TlsContext& context, const std::string& server_name, Deadline deadline) {
+Result<TlsInfo> TlsSession::handshake(TlsContext& context, const std::string& server_name,
+                                      Deadline deadline) {
   auto* const known = dynamic_cast<OpensslContext*>(&context);
   if (known == nullptr) return fail(Errc::protocol, "TLS context of another kind");
   const TlsOptions& options = known->options;
@@ -62,8 +64,8 @@ Result<TlsInfo> TlsSession::handshake(TlsContext& context, const std::string& se
       SSL_set_tlsext_host_name(ssl_, server_name.c_str());
     }
   }
-  // Its arithmetic takes a millisecond and its calls go deep: the pool does it, and the session's stack
-  // stays small.
+  // Its arithmetic takes a millisecond and its calls go deep: the pool does it, and the session's
+  // stack stays small.
   TlsInfo info;
   for (;;) {
     int status = 0, error = 0;
@@ -88,18 +90,22 @@ Result<TlsInfo> TlsSession::handshake(TlsContext& context, const std::string& se
     }
   }
   if (options.verify_peer && !(info.peer_trusted && info.peer_matched)) {
-    return fail(Errc::protocol, !info.peer_trusted ? "certificate verification failed: not trusted"
-                                                   : "certificate verification failed: name mismatch");
+    return fail(Errc::protocol, !info.peer_trusted
+                                    ? "certificate verification failed: not trusted"
+                                    : "certificate verification failed: name mismatch");
   }
   return info;
 }
 
 Result<void> TlsSession::wait_for(int ssl_error, const std::string& reason, Deadline deadline) {
-  if (ssl_error == SSL_ERROR_WANT_READ) return descriptor_.wait(Descriptor::Direction::read, deadline);
-  if (ssl_error == SSL_ERROR_WANT_WRITE) return descriptor_.wait(Descriptor::Direction::write, deadline);
+  if (ssl_error == SSL_ERROR_WANT_READ)
+    return descriptor_.wait(Descriptor::Direction::read, deadline);
+  if (ssl_error == SSL_ERROR_WANT_WRITE)
+    return descriptor_.wait(Descriptor::Direction::write, deadline);
   if (ssl_error == SSL_ERROR_ZERO_RETURN) return fail(Errc::closed, "end of file");
   broken_ = true;
-  if (ssl_error == SSL_ERROR_SYSCALL) return fail(Errc::closed, reason.empty() ? "lost connection" : reason);
+  if (ssl_error == SSL_ERROR_SYSCALL)
+    return fail(Errc::closed, reason.empty() ? "lost connection" : reason);
   return fail(Errc::protocol, "TLS: " + reason);
 }
 
@@ -111,7 +117,8 @@ Result<std::size_t> TlsSession::read_some(char* data, std::size_t size, Deadline
     const int n = SSL_read(ssl_, data, static_cast<int>(std::min<std::size_t>(size, INT_MAX)));
     if (n > 0) return static_cast<std::size_t>(n);
     const int error = SSL_get_error(ssl_, n);
-    if (auto waited = wait_for(error, openssl_reason(), deadline); !waited) return tl::unexpected(waited.error());
+    if (auto waited = wait_for(error, openssl_reason(), deadline); !waited)
+      return tl::unexpected(waited.error());
   }
 }
 
@@ -120,7 +127,8 @@ Result<void> TlsSession::write(std::string_view bytes, Deadline deadline) {
     if (broken_) return fail(Errc::closed, "TLS connection has failed");
     ERR_clear_error();
     descriptor_.about_to_read();
-    const int n = SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<std::size_t>(bytes.size(), INT_MAX)));
+    const int n = SSL_write(ssl_, bytes.data(),
+                            static_cast<int>(std::min<std::size_t>(bytes.size(), INT_MAX)));
     if (n > 0) {
       bytes.remove_prefix(static_cast<std::size_t>(n));
       continue;

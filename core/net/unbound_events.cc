@@ -1,8 +1,8 @@
 #include "core/net/unbound_events.h"
 
 #include <sys/time.h>
-#include <unbound.h>
 #include <unbound-event.h>
+#include <unbound.h>
 
 #include <memory>
 
@@ -14,7 +14,8 @@ namespace {
 
 using Callback = void (*)(int, short, void*);
 
-// One event as libevent knows them: a descriptor, or a time, or both.  Its descriptor is libunbound's.
+// One event as libevent knows them: a descriptor, or a time, or both.  Its descriptor is
+// libunbound's.
 struct UnboundEvent : ub_event {
   struct Ready final : ReadyHandler {
     UnboundEvent* event = nullptr;
@@ -54,7 +55,9 @@ struct UnboundEvent : ub_event {
     read.event = write.event = timer.event = this;
     read.bit = UB_EV_READ;
     write.bit = UB_EV_WRITE;
-    timer.fire = [](TimerEntry& entry) { static_cast<Timer&>(entry).event->happened(UB_EV_TIMEOUT); };
+    timer.fire = [](TimerEntry& entry) {
+      static_cast<Timer&>(entry).event->happened(UB_EV_TIMEOUT);
+    };
   }
 
   ~UnboundEvent() {

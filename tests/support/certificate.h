@@ -16,7 +16,8 @@ class TestCertificate {
   enum class Kind { rsa, ec, ed25519 };
 
   // Self-signed, or signed by `issuer`.
-  explicit TestCertificate(const std::string& name, Kind kind = Kind::ec, const TestCertificate* issuer = nullptr)
+  explicit TestCertificate(const std::string& name, Kind kind = Kind::ec,
+                           const TestCertificate* issuer = nullptr)
       : key_(make_key(kind)), certificate_(X509_new()) {
     static long serial = 0;
     X509_set_version(certificate_, 2);
@@ -30,9 +31,11 @@ class TestCertificate {
     X509_set_issuer_name(certificate_, X509_get_subject_name(signer));
     extend(NID_subject_alt_name, "DNS:" + name, signer);
     if (issuer == nullptr) extend(NID_basic_constraints, "critical,CA:TRUE", signer);
-    X509_sign(certificate_, issuer == nullptr ? key_ : issuer->key_, kind == Kind::ed25519 ? nullptr : EVP_sha256());
+    X509_sign(certificate_, issuer == nullptr ? key_ : issuer->key_,
+              kind == Kind::ed25519 ? nullptr : EVP_sha256());
     static int count = 0;
-    path_ = "/tmp/millrace-test-certificate-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+    path_ = "/tmp/millrace-test-certificate-" + std::to_string(getpid()) + "-" +
+            std::to_string(++count);
     std::FILE* file = std::fopen(path_.c_str(), "w");
     PEM_write_PrivateKey(file, key_, nullptr, nullptr, 0, nullptr, nullptr);
     PEM_write_X509(file, certificate_);

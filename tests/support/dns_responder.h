@@ -41,8 +41,9 @@ struct DnsData {
 
 inline std::string dns_packet(unsigned id, unsigned rcode, std::string_view name, net::DnsType type,
                               const std::vector<DnsData>& answers) {
-  std::string out = u16(id) + u16(0x8180 | rcode) + u16(1) + u16(static_cast<unsigned>(answers.size())) +
-                    u16(0) + u16(0) + dns_name(name) + u16(static_cast<unsigned>(type)) + u16(1);
+  std::string out = u16(id) + u16(0x8180 | rcode) + u16(1) +
+                    u16(static_cast<unsigned>(answers.size())) + u16(0) + u16(0) + dns_name(name) +
+                    u16(static_cast<unsigned>(type)) + u16(1);
   for (const DnsData& answer : answers) {
     out += dns_name(answer.owner) + u16(static_cast<unsigned>(answer.type)) + u16(1) + u32(60) +
            u16(static_cast<unsigned>(answer.data.size())) + answer.data;
@@ -70,7 +71,8 @@ class DnsResponder {
 
   std::string forwarder() const { return "127.0.0.1@" + std::to_string(port_); }
   // The whole answer section for a question; rcode 16 stands for no answer at all.
-  void set(const std::string& name, net::DnsType type, std::vector<DnsData> answers, unsigned rcode = 0) {
+  void set(const std::string& name, net::DnsType type, std::vector<DnsData> answers,
+           unsigned rcode = 0) {
     const std::lock_guard lock(mutex_);
     table_[lower(name) + "/" + net::dns_type_name(type)] = {rcode, std::move(answers)};
   }
@@ -89,13 +91,15 @@ class DnsResponder {
       char data[2048];
       sockaddr_in from{};
       socklen_t size = sizeof from;
-      const ssize_t n = recvfrom(fd_, data, sizeof data, 0, reinterpret_cast<sockaddr*>(&from), &size);
+      const ssize_t n =
+          recvfrom(fd_, data, sizeof data, 0, reinterpret_cast<sockaddr*>(&from), &size);
       if (n < 17) continue;
       ++asked_;
       std::string name;
       std::size_t at = 12;
       for (; data[at] != 0; at += static_cast<std::size_t>(data[at]) + 1) {
-        name += (name.empty() ? "" : ".") + std::string(data + at + 1, static_cast<std::size_t>(data[at]));
+        name += (name.empty() ? "" : ".") +
+                std::string(data + at + 1, static_cast<std::size_t>(data[at]));
       }
       const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(data[i]); };
       const auto type = static_cast<net::DnsType>(byte(at + 1) << 8 | byte(at + 2));

@@ -43,7 +43,7 @@ class ScriptedStream : public net::Stream {
 
   int writes_left = -1;  // -1: no limit
   int reads = 0;
-  bool marks = false;    // note each read in what was sent
+  bool marks = false;  // note each read in what was sent
   bool tls_works = true, closed = false;
 
  private:

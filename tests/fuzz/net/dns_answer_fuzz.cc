@@ -6,8 +6,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace millrace::net;
   if (size == 0) return 0;
-  static const DnsType kTypes[] = {DnsType::a,  DnsType::ns,  DnsType::cname, DnsType::soa, DnsType::ptr,
-                                   DnsType::mx, DnsType::txt, DnsType::aaaa,  DnsType::srv, DnsType::tlsa};
+  static const DnsType kTypes[] = {DnsType::a,   DnsType::ns,  DnsType::cname, DnsType::soa,
+                                   DnsType::ptr, DnsType::mx,  DnsType::txt,   DnsType::aaaa,
+                                   DnsType::srv, DnsType::tlsa};
   const std::string_view packet(reinterpret_cast<const char*>(data) + 1, size - 1);
   const DnsAnswer answer = parse_dns_answer(packet, kTypes[data[0] % 10]);
   if ((answer.status == DnsStatus::ok) == answer.records.empty()) std::abort();

@@ -1,8 +1,8 @@
 // /etc/hosts and /etc/resolv.conf, and reversed addresses.
+#include <cstdlib>
+
 #include "core/net/dns.h"
 #include "core/net/host_files.h"
-
-#include <cstdlib>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace millrace::net;

@@ -29,7 +29,8 @@ double seconds_of(const std::function<void()>& work) {
 double user_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec) / 1e6;
+  return static_cast<double>(usage.ru_utime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec) / 1e6;
 }
 
 double cpu_seconds() {
@@ -98,7 +99,9 @@ TEST_CASE("bench: echo over loopback TCP", "[.bench]") {
   const auto listener = listen_tcp({"127.0.0.1", 0, false}, 1024);
   REQUIRE(listener);
   on_loop([&] {
-    Acceptor acceptor(*listener, [](int fd) { (void)Loop::current().spawn(Stack::session, [fd] { session(fd); }); });
+    Acceptor acceptor(*listener, [](int fd) {
+      (void)Loop::current().spawn(Stack::session, [fd] { session(fd); });
+    });
     constexpr int kClients = 50, kRounds = 4000;
     int left = kClients;
     Event done;
@@ -173,7 +176,8 @@ TEST_CASE("bench: memory of idle sessions", "[.bench]") {
     (void)sleep_until(Deadline::after(200ms));
     CHECK(open == sessions);
     std::printf("%d idle %s: %.2f KiB each%s\n", sessions, tls ? "TLS connections" : "sessions",
-                static_cast<double>(anonymous_kib() - before) / sessions, tls ? " (both ends)" : "");
+                static_cast<double>(anonymous_kib() - before) / sessions,
+                tls ? " (both ends)" : "");
     for (const int fd : fds) ::close(fd);
     streams.clear();
     (void)sleep_until(Deadline::after(200ms));
@@ -197,7 +201,8 @@ TEST_CASE("bench: DNS, cached and not", "[.bench]") {
           (void)Loop::current().spawn(Stack::session, [&] {
             while (next < 5000) {
               const std::string name = "h" + std::to_string(next++) + ".example";
-              if (resolver->query(name, DnsType::a, Deadline::after(10s)).status == DnsStatus::ok) ++right;
+              if (resolver->query(name, DnsType::a, Deadline::after(10s)).status == DnsStatus::ok)
+                ++right;
             }
             if (--left == 0) done.set();
           });

@@ -10,12 +10,16 @@ using namespace millrace::test;
 
 namespace {
 
-std::string mx(unsigned preference, const std::string& host) { return u16(preference) + dns_name(host); }
+std::string mx(unsigned preference, const std::string& host) {
+  return u16(preference) + dns_name(host);
+}
 
 // "MX(10 mx.example.com)" and so on: one line per answer for whole comparisons.
 std::string show(const DnsAnswer& answer) {
-  static const char* const kStatus[] = {"ok", "no_data", "no_name", "temporary", "bogus", "invalid"};
-  std::string out = std::string(kStatus[static_cast<int>(answer.status)]) + " " + answer.canonical_name;
+  static const char* const kStatus[] = {"ok",        "no_data", "no_name",
+                                        "temporary", "bogus",   "invalid"};
+  std::string out =
+      std::string(kStatus[static_cast<int>(answer.status)]) + " " + answer.canonical_name;
   for (const DnsRecord& record : answer.records) {
     out += " (" + std::to_string(record.preference) + " " + record.value + ")";
   }
@@ -32,7 +36,8 @@ TEST_CASE("net dns packet: records of each type", "[net][dns]") {
   const auto c = GENERATE(values<Case>({
       {DnsType::a, std::string("\xC0\x00\x02\x01", 4), "ok x.example (0 192.0.2.1)"},
       {DnsType::a, "\x01\x02\x03", "invalid x.example"},
-      {DnsType::aaaa, std::string("\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16), "ok x.example (0 2001:db8::1)"},
+      {DnsType::aaaa, std::string("\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16),
+       "ok x.example (0 2001:db8::1)"},
       {DnsType::mx, mx(10, "mx.example"), "ok x.example (10 mx.example)"},
       {DnsType::mx, mx(0, "."), "ok x.example (0 )"},
       {DnsType::mx, mx(0, "mx.example") + "x", "invalid x.example"},
@@ -42,7 +47,8 @@ TEST_CASE("net dns packet: records of each type", "[net][dns]") {
       {DnsType::txt, std::string("\0", 1), "ok x.example (0 )"},
       {DnsType::txt, "\4abc", "invalid x.example"},
       {DnsType::txt, "", "invalid x.example"},
-      {DnsType::srv, u16(1) + u16(2) + u16(3) + dns_name("s.example"), "ok x.example (1 s.example)"},
+      {DnsType::srv, u16(1) + u16(2) + u16(3) + dns_name("s.example"),
+       "ok x.example (1 s.example)"},
       {DnsType::ptr, dns_name("p.example"), "ok x.example (0 p.example)"},
       {DnsType::ns, dns_name("n.example"), "ok x.example (0 n.example)"},
       {DnsType::soa, dns_name("n.example") + dns_name("h.example") + std::string(20, 'x'),
@@ -51,7 +57,8 @@ TEST_CASE("net dns packet: records of each type", "[net][dns]") {
       {DnsType::tlsa, "\3\1\1", "invalid x.example"},
   }));
   CAPTURE(c.expected);
-  CHECK(show(parse_dns_answer(dns_packet(1, 0, "x.example", c.type, {{"X.Example", c.type, c.data}}), c.type)) ==
+  CHECK(show(parse_dns_answer(
+            dns_packet(1, 0, "x.example", c.type, {{"X.Example", c.type, c.data}}), c.type)) ==
         c.expected);
 }
 
@@ -59,7 +66,8 @@ TEST_CASE("net dns packet: result codes become Postfix's words", "[net][dns]") {
   const auto why = [](unsigned rcode) {
     return parse_dns_answer(dns_packet(1, rcode, "x.example", DnsType::mx, {}), DnsType::mx).why;
   };
-  const std::string head = "Host or domain name not found. Name service error for name=x.example type=MX: ";
+  const std::string head =
+      "Host or domain name not found. Name service error for name=x.example type=MX: ";
   CHECK(why(0) == head + "Host found but no data record of requested type");
   CHECK(why(2) == head + "Host not found, try again");
   CHECK(why(3) == head + "Host not found");
@@ -87,10 +95,12 @@ TEST_CASE("net dns packet: compressed names, and loops in them", "[net][dns]") {
   const auto with_data = [](const std::string& data) {
     std::string packet = dns_packet(1, 0, "mail.example", DnsType::mx, {});
     packet[7] = 1;  // one answer
-    packet += "\xC0\x0C" + u16(15) + u16(1) + u32(60) + u16(static_cast<unsigned>(data.size())) + data;
+    packet +=
+        "\xC0\x0C" + u16(15) + u16(1) + u32(60) + u16(static_cast<unsigned>(data.size())) + data;
     return show(parse_dns_answer(packet, DnsType::mx));
   };
-  CHECK(with_data(u16(7) + std::string("\2mx\xC0\x0C", 5)) == "ok mail.example (7 mx.mail.example)");
+  CHECK(with_data(u16(7) + std::string("\2mx\xC0\x0C", 5)) ==
+        "ok mail.example (7 mx.mail.example)");
   CHECK(with_data(u16(7) + std::string("\2mx\xC0\x11", 5)) == "ok mail.example (7 mx.example)");
   CHECK(with_data(u16(7) + "\xC0\x2C") == "invalid mail.example");  // at itself
   CHECK(with_data(u16(7) + "\xC0\xFF") == "invalid mail.example");  // forwards
@@ -104,7 +114,8 @@ TEST_CASE("net dns packet: no prefix of a packet is taken for the whole", "[net]
                                          {"x.example", DnsType::mx, mx(20, "b.example")}});
   for (std::size_t size = 0; size < packet.size(); ++size) {
     CAPTURE(size);
-    CHECK(parse_dns_answer(std::string_view(packet).substr(0, size), DnsType::mx).status == DnsStatus::invalid);
+    CHECK(parse_dns_answer(std::string_view(packet).substr(0, size), DnsType::mx).status ==
+          DnsStatus::invalid);
   }
   std::string bent = packet;  // every byte wrong in turn: any answer will do, but an answer
   for (std::size_t i = 0; i < bent.size(); ++i) {
@@ -128,7 +139,8 @@ TEST_CASE("net dns: reversed addresses", "[net][dns]") {
 }
 
 TEST_CASE("net hosts file: addresses with names, the rest left out", "[net][dns]") {
-  const auto lines = parse_hosts("# comment\n127.0.0.1\tlocalhost lh # x\n\n::0001 ip6\nbad name\n192.0.2.1\n10.0.0.1 a");
+  const auto lines = parse_hosts(
+      "# comment\n127.0.0.1\tlocalhost lh # x\n\n::0001 ip6\nbad name\n192.0.2.1\n10.0.0.1 a");
   REQUIRE(lines.size() == 3);
   CHECK(lines[0].address == "127.0.0.1");
   CHECK(lines[0].names == std::vector<std::string>{"localhost", "lh"});
@@ -140,7 +152,8 @@ TEST_CASE("net resolv.conf: three name servers at most, loopback without one", "
   using List = std::vector<std::string>;
   CHECK(parse_resolv_conf("") == List{"127.0.0.1"});
   CHECK(parse_resolv_conf("search x\nnameserver\nnameserver host\n") == List{"127.0.0.1"});
-  CHECK(parse_resolv_conf("nameserver 192.0.2.1\n nameserver ::1\nnameserver 127.0.0.1@5353 x\nnameserver 1.1.1.1") ==
-        List{"192.0.2.1", "::1", "127.0.0.1@5353"});
-  CHECK(parse_resolv_conf("nameserver fe80::1%eth0\nnameserver 127.0.0.1@x") == List{"fe80::1%eth0"});
+  CHECK(parse_resolv_conf("nameserver 192.0.2.1\n nameserver ::1\nnameserver 127.0.0.1@5353 "
+                          "x\nnameserver 1.1.1.1") == List{"192.0.2.1", "::1", "127.0.0.1@5353"});
+  CHECK(parse_resolv_conf("nameserver fe80::1%eth0\nnameserver 127.0.0.1@x") ==
+        List{"fe80::1%eth0"});
 }

@@ -131,7 +131,8 @@ TEST_CASE("net deadline: thousands that come and go leave the rest exact", "[net
   for (int i = 0; i < all; ++i) {
     REQUIRE(loop.spawn(Stack::session, [&, i] {
       for (int round = 0; round < 10; ++round) {
-        const Deadline at = Deadline::after(std::chrono::microseconds((i * 7919 + round * 104729) % 5000));
+        const Deadline at =
+            Deadline::after(std::chrono::microseconds((i * 7919 + round * 104729) % 5000));
         CHECK(sleep_until(at));
         if (SteadyClock::now() < at.at) ++late;
       }
@@ -142,7 +143,8 @@ TEST_CASE("net deadline: thousands that come and go leave the rest exact", "[net
   CHECK(late == 0);
 }
 
-TEST_CASE("net gate: lets in by order of arrival, and a time-out gives its place up", "[net][gate]") {
+TEST_CASE("net gate: lets in by order of arrival, and a time-out gives its place up",
+          "[net][gate]") {
   Loop loop;
   Gate gate(2);
   std::string order;
@@ -211,16 +213,19 @@ TEST_CASE("net offload: many at once all come back", "[net][offload]") {
   CHECK(ran == 300);
 }
 
-TEST_CASE("net cancel_all: wakes every waiter, and each later wait fails at once", "[net][cancel]") {
+TEST_CASE("net cancel_all: wakes every waiter, and each later wait fails at once",
+          "[net][cancel]") {
   Loop loop;
   int canceled = 0, offloaded = 0;
   for (int i = 0; i < 50; ++i) {
     REQUIRE(loop.spawn(Stack::session, [&] {
       Event event;
-      if (auto waited = event.wait(Deadline::never()); !waited && waited.error().code == Errc::canceled) {
+      if (auto waited = event.wait(Deadline::never());
+          !waited && waited.error().code == Errc::canceled) {
         ++canceled;
       }
-      if (auto slept = sleep_until(Deadline::after(1h)); !slept && slept.error().code == Errc::canceled) {
+      if (auto slept = sleep_until(Deadline::after(1h));
+          !slept && slept.error().code == Errc::canceled) {
         ++canceled;
       }
     }));
@@ -327,4 +332,27 @@ TEST_CASE("net holder: nests across suspension", "[net][loop]") {
     const LoopHolder inner("plugin b");
     (void)sleep_until(Deadline::after(1ms));
   });
+}
+
+TEST_CASE("net holder: a loop that was held is reported with who held it", "[net][loop]") {
+  int pipe_fds[2];
+  REQUIRE(pipe(pipe_fds) == 0);
+  const int saved = dup(2);
+  REQUIRE(dup2(pipe_fds[1], 2) == 2);  // where lines go before log::open()
+  on_loop([] {
+    {
+      const LoopHolder holder("plugin slow");
+      std::this_thread::sleep_for(130ms);
+    }
+    (void)sleep_until(Deadline::after(1ms));
+  });
+  REQUIRE(dup2(saved, 2) == 2);
+  close(saved);
+  close(pipe_fds[1]);
+  char text[1024];
+  const ssize_t n = read(pipe_fds[0], text, sizeof text);
+  close(pipe_fds[0]);
+  REQUIRE(n > 0);
+  CHECK(std::string(text, static_cast<std::size_t>(n)).find(" ms by plugin slow\n") !=
+        std::string::npos);
 }

@@ -11,13 +11,15 @@ using millrace::test::ScriptedStream;
 namespace {
 
 // "text" or "text|bare" or "text|long" per line, in order, and how it ended.
-std::string read_all(std::deque<std::string> pieces, std::size_t limit, std::size_t buffer = 16384) {
+std::string read_all(std::deque<std::string> pieces, std::size_t limit,
+                     std::size_t buffer = 16384) {
   LineStream stream(std::make_unique<ScriptedStream>(std::move(pieces)), buffer);
   std::string out;
   for (;;) {
     const auto line = stream.read_line(limit, Deadline::never());
     if (!line) return out + (line.error().code == Errc::closed ? "." : "!");
-    out += std::string(line->text) + (line->bare_lf ? "|bare" : "") + (line->too_long ? "|long" : "") + "\n";
+    out += std::string(line->text) + (line->bare_lf ? "|bare" : "") +
+           (line->too_long ? "|long" : "") + "\n";
   }
 }
 
@@ -53,12 +55,14 @@ TEST_CASE("net lines: ends, limits and what is cut", "[net][lines]") {
 TEST_CASE("net lines: a line may be longer than the buffer", "[net][lines]") {
   const std::string big(40000, 'x');
   CHECK(read_all({big + "\r\n", "y\r\n"}, 50000, 1024) == big + "\ny\n.");
-  CHECK(read_all({std::string(5000000, 'x') + "\r\ny\r\n"}, 100, 1024) == big.substr(0, 100) + "|long\ny\n.");
+  CHECK(read_all({std::string(5000000, 'x') + "\r\ny\r\n"}, 100, 1024) ==
+        big.substr(0, 100) + "|long\ny\n.");
 }
 
 TEST_CASE("net lines: replies are held while a complete command is buffered", "[net][lines]") {
   std::string sent;
-  auto script = std::make_unique<ScriptedStream>(std::deque<std::string>{"A\r\nB\r\nC", "\r\nD\r\n"}, &sent);
+  auto script =
+      std::make_unique<ScriptedStream>(std::deque<std::string>{"A\r\nB\r\nC", "\r\nD\r\n"}, &sent);
   script->marks = true;
   LineStream stream(std::move(script));
   while (stream.read_line(100, Deadline::never())) stream.write("ok\r\n");

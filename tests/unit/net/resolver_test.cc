@@ -15,7 +15,8 @@ namespace {
 struct TemporaryFile {
   explicit TemporaryFile(const std::string& text) {
     static int count = 0;
-    path = "/tmp/millrace-resolver-test-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+    path =
+        "/tmp/millrace-resolver-test-" + std::to_string(getpid()) + "-" + std::to_string(++count);
     write(text);
   }
   ~TemporaryFile() { ::unlink(path.c_str()); }
@@ -29,7 +30,8 @@ Deadline soon() { return Deadline::after(10s); }
 
 TEST_CASE("net resolver: asks the forwarder of resolv.conf, and caches", "[net][resolver]") {
   DnsResponder server;
-  server.set("mail.test", DnsType::mx, {{"mail.test", DnsType::mx, u16(10) + dns_name("mx.mail.test")}});
+  server.set("mail.test", DnsType::mx,
+             {{"mail.test", DnsType::mx, u16(10) + dns_name("mx.mail.test")}});
   server.set("alias.example", DnsType::a,
              {{"alias.example", DnsType::cname, dns_name("real.example")},
               {"real.example", DnsType::a, std::string("\x0A\0\0\1", 4)}});
@@ -59,7 +61,8 @@ TEST_CASE("net resolver: asks the forwarder of resolv.conf, and caches", "[net][
     answer = resolver->query("nowhere.example", DnsType::a, soon());
     CHECK(answer.status == DnsStatus::no_name);
     CHECK(answer.why ==
-          "Host or domain name not found. Name service error for name=nowhere.example type=A: Host not found");
+          "Host or domain name not found. Name service error for name=nowhere.example type=A: Host "
+          "not found");
     CHECK(resolver->query("broken.example", DnsType::a, soon()).status == DnsStatus::temporary);
   });
 }
@@ -69,18 +72,24 @@ TEST_CASE("net resolver: a name that is none is not asked for", "[net][resolver]
   const TemporaryFile conf("nameserver " + server.forwarder() + "\n");
   on_loop([&] {
     const auto resolver = make_resolver({conf.path, ""});
-    for (const std::string& name : {std::string(), std::string("a..b"), std::string(".a"), std::string("a b"),
-                                    std::string("a\\046b"), std::string("a\0b", 3), std::string(64, 'x'),
-                                    std::string("a\nb"), std::string(300, '.')}) {
+    for (const std::string& name :
+         {std::string(), std::string("a..b"), std::string(".a"), std::string("a b"),
+          std::string("a\\046b"), std::string("a\0b", 3), std::string(64, 'x'), std::string("a\nb"),
+          std::string(300, '.')}) {
       CHECK(resolver->query(name, DnsType::a, soon()).status == DnsStatus::invalid);
     }
     CHECK(server.asked() == 0);
     server.set_a("xn--bcher-kva.example", "192.0.2.7");
-    CHECK(resolver->query("b\xC3\xBC" "cher.example", DnsType::a, soon()).status == DnsStatus::ok);
+    CHECK(resolver
+              ->query("b\xC3\xBC"
+                      "cher.example",
+                      DnsType::a, soon())
+              .status == DnsStatus::ok);
   });
 }
 
-TEST_CASE("net resolver: a deadline ends the wait, the answer still comes for the cache", "[net][resolver]") {
+TEST_CASE("net resolver: a deadline ends the wait, the answer still comes for the cache",
+          "[net][resolver]") {
   DnsResponder server;
   server.set("slow.example", DnsType::a, {}, 16);  // silence
   const TemporaryFile conf("nameserver " + server.forwarder() + "\n");
@@ -90,7 +99,8 @@ TEST_CASE("net resolver: a deadline ends the wait, the answer still comes for th
     const DnsAnswer answer = resolver->query("slow.example", DnsType::a, Deadline::after(50ms));
     CHECK(answer.status == DnsStatus::temporary);
     CHECK(answer.why ==
-          "Host or domain name not found. Name service error for name=slow.example type=A: Host not found, try "
+          "Host or domain name not found. Name service error for name=slow.example type=A: Host "
+          "not found, try "
           "again");
     CHECK(SteadyClock::now() - start >= 50ms);
     CHECK(SteadyClock::now() - start < 5s);
@@ -99,8 +109,9 @@ TEST_CASE("net resolver: a deadline ends the wait, the answer still comes for th
   });
 }
 
-TEST_CASE("net resolver: many questions at once, prefetch, and a resolver that goes with questions open",
-          "[net][resolver]") {
+TEST_CASE(
+    "net resolver: many questions at once, prefetch, and a resolver that goes with questions open",
+    "[net][resolver]") {
   DnsResponder server;
   for (int i = 0; i < 300; ++i) server.set_a("h" + std::to_string(i) + ".example", "192.0.2.1");
   server.set("silent.example", DnsType::a, {}, 16);
@@ -111,7 +122,8 @@ TEST_CASE("net resolver: many questions at once, prefetch, and a resolver that g
     Event ended;
     for (int i = 0; i < 300; ++i) {
       REQUIRE(Loop::current().spawn(Stack::session, [&, i] {
-        const DnsAnswer answer = resolver->query("h" + std::to_string(i) + ".example", DnsType::a, soon());
+        const DnsAnswer answer =
+            resolver->query("h" + std::to_string(i) + ".example", DnsType::a, soon());
         if (answer.status == DnsStatus::ok) ++right;
         if (--left == 0) ended.set();
       }));
@@ -145,7 +157,8 @@ TEST_CASE("net resolver: a server that is away does not stay away", "[net][resol
   const TemporaryFile conf("nameserver " + server.forwarder() + "\n");
   on_loop([&] {
     const auto resolver = make_resolver({conf.path, ""});
-    CHECK(resolver->query("a.example", DnsType::a, Deadline::after(1500ms)).status == DnsStatus::temporary);
+    CHECK(resolver->query("a.example", DnsType::a, Deadline::after(1500ms)).status ==
+          DnsStatus::temporary);
     CHECK(resolver->query("b.example", DnsType::a, soon()).status == DnsStatus::ok);
   });
 }
@@ -153,7 +166,8 @@ TEST_CASE("net resolver: a server that is away does not stay away", "[net][resol
 TEST_CASE("net client names: as Postfix has them", "[net][resolver]") {
   DnsResponder server;
   const auto ptr = [&](const std::string& address, const std::string& name) {
-    server.set(reverse_name(address), DnsType::ptr, {{reverse_name(address), DnsType::ptr, dns_name(name)}});
+    server.set(reverse_name(address), DnsType::ptr,
+               {{reverse_name(address), DnsType::ptr, dns_name(name)}});
   };
   ptr("192.0.2.1", "good.example");
   server.set_a("good.example", "192.0.2.1");
@@ -182,12 +196,14 @@ TEST_CASE("net client names: as Postfix has them", "[net][resolver]") {
       {"192.0.2.3", "unknown", "gone.example", S::forged, S::ok,
        "hostname gone.example does not resolve to address 192.0.2.3: Name or service not known"},
       {"192.0.2.4", "unknown", "shaky.example", S::temporary, S::ok,
-       "hostname shaky.example does not resolve to address 192.0.2.4: Temporary failure in name resolution"},
+       "hostname shaky.example does not resolve to address 192.0.2.4: Temporary failure in name "
+       "resolution"},
       {"192.0.2.5", "unknown", "unknown", S::not_found, S::not_found, ""},
       {"192.0.2.6", "unknown", "unknown", S::temporary, S::temporary, ""},
       {"192.0.2.7", "listed.example", "listed.example", S::ok, S::ok, ""},
       {"192.0.2.8", "unknown", "empty.example", S::forged, S::ok,
-       "hostname empty.example does not resolve to address 192.0.2.8: No address associated with hostname"},
+       "hostname empty.example does not resolve to address 192.0.2.8: No address associated with "
+       "hostname"},
       {"192.0.2.9", "unknown", "unknown", S::not_found, S::not_found, ""},
       {"192.0.2.10", "unknown", "unknown", S::not_found, S::not_found, ""},
       {"127.0.0.1", "localhost", "localhost", S::ok, S::ok, ""},

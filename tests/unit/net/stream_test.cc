@@ -1,6 +1,7 @@
 #include "core/net/stream.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,7 +43,8 @@ TEST_CASE("net stream: reads what is there, waits for what is not, times out", "
     n = stream->read_some(data, sizeof data, Deadline::after(5s));
     REQUIRE(n);
     CHECK(std::string_view(data, *n) == "abc");
-    CHECK(Loop::current().spawn(Stack::session, [theirs] { REQUIRE(::write(theirs, "later", 5) == 5); }));
+    CHECK(Loop::current().spawn(Stack::session,
+                                [theirs] { REQUIRE(::write(theirs, "later", 5) == 5); }));
     n = stream->read_some(data, sizeof data, Deadline::after(5s));
     REQUIRE(n);
     CHECK(std::string_view(data, *n) == "later");
@@ -58,7 +60,8 @@ TEST_CASE("net stream: reads what is there, waits for what is not, times out", "
   });
 }
 
-TEST_CASE("net stream: a write larger than the socket takes waits for the reader", "[net][stream]") {
+TEST_CASE("net stream: a write larger than the socket takes waits for the reader",
+          "[net][stream]") {
   const auto [a, b] = socket_pair();
   on_loop([a = a, b = b] {
     const auto writer = make_stream(a);
@@ -71,7 +74,8 @@ TEST_CASE("net stream: a write larger than the socket takes waits for the reader
     CHECK(Loop::current().spawn(Stack::session, [&, b] {
       const auto reader = make_stream(b);
       std::string data(65536, ' ');
-      while (const auto n = reader->read_some(data.data(), data.size(), Deadline::after(5s))) total += *n;
+      while (const auto n = reader->read_some(data.data(), data.size(), Deadline::after(5s)))
+        total += *n;
       ended.set();
     }));
     CHECK(writer->write(big, Deadline::after(5s)));
@@ -79,6 +83,43 @@ TEST_CASE("net stream: a write larger than the socket takes waits for the reader
     CHECK(ended.wait(Deadline::after(5s)));
     CHECK(total > big.size());  // with what went out before the time-out
   });
+}
+
+TEST_CASE("net stream: the last data and the end come together", "[net][stream]") {
+  on_loop([] {
+    for (const bool wait_first : {false, true}) {
+      const auto [ours, theirs] = socket_pair();
+      const auto stream = make_stream(ours);
+      char data[16];
+      if (wait_first) CHECK_FALSE(stream->read_some(data, sizeof data, Deadline::after(1ms)));
+      REQUIRE(::write(theirs, "bye", 3) == 3);
+      ::close(theirs);
+      if (wait_first) (void)sleep_until(Deadline::after(2ms));  // both in one edge
+      const auto n = stream->read_some(data, sizeof data, Deadline::after(5s));
+      REQUIRE(n);
+      CHECK(std::string_view(data, *n) == "bye");
+      const auto end = stream->read_some(data, sizeof data, Deadline::after(5s));
+      REQUIRE_FALSE(end);
+      CHECK(end.error().code == Errc::closed);
+    }
+  });
+}
+
+TEST_CASE("net stream: data that comes while the fiber is elsewhere is not missed",
+          "[net][stream]") {
+  const auto [ours, theirs] = socket_pair();
+  on_loop([ours = ours, theirs = theirs] {
+    const auto stream = make_stream(ours);
+    char data[16];
+    for (int i = 0; i < 20; ++i) {
+      REQUIRE(::write(theirs, "x", 1) == 1);
+      if (i % 2 == 0) (void)sleep_until(Deadline::after(1ms));  // the edge comes to nobody
+      const auto n = stream->read_some(data, sizeof data, Deadline::after(5s));
+      REQUIRE(n);
+      CHECK(*n == 1);
+    }
+  });
+  ::close(theirs);
 }
 
 TEST_CASE("net stream: cancel_all ends a read", "[net][stream]") {
@@ -157,6 +198,30 @@ TEST_CASE("net acceptor: two processes' worth of watchers share a socket", "[net
   ::close(*listener);
 }
 
+TEST_CASE("net acceptor: out of descriptors, it waits a second and goes on", "[net][stream]") {
+  const Result<int> listener = listen_tcp({"127.0.0.1", 0, false}, 64);
+  REQUIRE(listener);
+  const Endpoint at = local_endpoint(*listener);
+  on_loop([&] {
+    int accepted = 0;
+    Event came;
+    Acceptor acceptor(*listener, [&](int fd) { ++accepted, ::close(fd), came.set(); });
+    acceptor.pause();
+    auto client = connect(at, {}, Deadline::after(5s));
+    REQUIRE(client);
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit none{0, before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    acceptor.resume();
+    CHECK_FALSE(came.wait(Deadline::after(100ms)));
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(came.wait(Deadline::after(10s)));
+    CHECK(accepted == 1);
+  });
+  ::close(*listener);
+}
+
 TEST_CASE("net connect: refused, no address, bound source, unix path", "[net][stream]") {
   const Result<int> listener = listen_tcp({"127.0.0.1", 0, false}, 16);
   REQUIRE(listener);
@@ -168,7 +233,8 @@ TEST_CASE("net connect: refused, no address, bound source, unix path", "[net][st
     CHECK(connect({path, 0, true}, {}, Deadline::after(5s)));
     CHECK(connect(at, {"127.0.0.2"}, Deadline::after(5s)));
     CHECK(connect(at, {"192.0.2.1"}, Deadline::after(5s)).error().code == Errc::io);
-    CHECK(connect({"not an address", 25, false}, {}, Deadline::after(5s)).error().code == Errc::config);
+    CHECK(connect({"not an address", 25, false}, {}, Deadline::after(5s)).error().code ==
+          Errc::config);
     ::close(*listener);
     const auto refused = connect(at, {}, Deadline::after(5s));
     REQUIRE_FALSE(refused);
@@ -214,7 +280,8 @@ TEST_CASE("net messages: bytes and descriptors arrive together", "[net][message]
     CHECK(left.send("", {}, Deadline::after(5s)).error().code == Errc::too_large);
 
     const std::string big(65536, 'b');
-    CHECK(Loop::current().spawn(Stack::session, [&] { CHECK(left.send(big, {}, Deadline::after(5s))); }));
+    CHECK(Loop::current().spawn(Stack::session,
+                                [&] { CHECK(left.send(big, {}, Deadline::after(5s))); }));
     while (out.size() < big.size()) REQUIRE(right.receive(out, got, Deadline::after(5s)));
     CHECK(out == big);
     CHECK(got.empty());

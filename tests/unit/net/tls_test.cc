@@ -40,7 +40,8 @@ struct Shaken {
   Result<TlsInfo> server = fail(Errc::internal, ""), client = fail(Errc::internal, "");
 };
 
-Shaken shake(Ends& ends, TlsContext& server, TlsContext& client, const std::string& name = "mx.example") {
+Shaken shake(Ends& ends, TlsContext& server, TlsContext& client,
+             const std::string& name = "mx.example") {
   Shaken out;
   Event done;
   REQUIRE(Loop::current().spawn(Stack::session, [&] {
@@ -85,7 +86,8 @@ TEST_CASE("net tls: says what was agreed on in Postfix's words", "[net][tls]") {
   const TestCertificate certificate("mx.example", c.kind);
   TlsOptions options = server_options(certificate);
   options.protocols = c.protocols;
-  options.exclude_ciphers = "aNULL";  // else TLS 1.2 goes without certificates, as between two Postfixes
+  options.exclude_ciphers =
+      "aNULL";  // else TLS 1.2 goes without certificates, as between two Postfixes
   const auto server = context(options), client = context(client_options());
   on_loop([&] {
     Ends ends = make_ends();
@@ -121,7 +123,8 @@ TEST_CASE("net tls: data both ways, readable, and an end with close_notify", "[n
     Event done;
     REQUIRE(Loop::current().spawn(Stack::session, [&] {
       LineStream lines(std::move(ends.server));
-      while (const auto line = lines.read_line(2000000, soon())) lines.write(std::string(line->text) + "!\r\n");
+      while (const auto line = lines.read_line(2000000, soon()))
+        lines.write(std::string(line->text) + "!\r\n");
       done.set();
     }));
     LineStream lines(std::move(ends.client));
@@ -234,7 +237,9 @@ TEST_CASE("net tls: settings that cannot be used are named", "[net][tls]") {
   const TestCertificate certificate("mx.example"), other("mx.example");
   const auto why = [](const TlsOptions& options) {
     const auto made = TlsContext::make(options);
-    return made ? std::string("fine") : made.error().code == Errc::config ? made.error().context : "other code";
+    return made                                ? std::string("fine")
+           : made.error().code == Errc::config ? made.error().context
+                                               : "other code";
   };
   TlsOptions options = server_options(certificate);
   CHECK(why(options) == "fine");
@@ -291,7 +296,8 @@ TEST_CASE("net tls policy: Postfix's lists of versions", "[net][tls]") {
 
 TEST_CASE("net tls policy: cipher grades", "[net][tls]") {
   CHECK(tls_cipher_list("high", "") == "aNULL:-aNULL:HIGH:@STRENGTH");
-  CHECK(tls_cipher_list("Medium", "aNULL, MD5") == "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH:!aNULL:!MD5");
+  CHECK(tls_cipher_list("Medium", "aNULL, MD5") ==
+        "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH:!aNULL:!MD5");
   CHECK_FALSE(tls_cipher_list("mediocre", ""));
   CHECK_FALSE(tls_cipher_list("high", "!MD5"));
 }
