@@ -176,7 +176,7 @@ class Line {
 
 // Two names for one place must count as one: "25" and "smtp", "[127.0.0.1]:25" and "127.0.0.1:smtp".
 std::string place(const Service& service) {
-  if (service.type != "inet") return (service.is_private ? "private/" : "public/") + service.name;
+  if (service.type != "inet") return service.type + (service.is_private ? " private/" : " public/") + service.name;
   const auto endpoint = parse_inet_name(service.name);
   if (!endpoint) return service.name;
   std::string port = endpoint->port;

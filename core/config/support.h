@@ -2,6 +2,9 @@
 // not used by anything.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "core/config/config.h"
 
 namespace millrace::config {
@@ -12,5 +15,8 @@ void check_support(const Config& config, Findings& findings);
 
 // Postfix's warnings "unused parameter: name=value" and "undefined parameter: name".
 void check_unused(const Config& config, Findings& findings);
+
+// The names set in main.cf that nothing uses.
+std::set<std::string, std::less<>> unused_names(const Config& config);
 
 }  // namespace millrace::config

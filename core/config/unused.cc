@@ -21,6 +21,21 @@ class Usage {
         main_{config.directory() + "/main.cf", 0}, master_{config.directory() + "/master.cf", 0} {}
 
   void run() {
+    scan_all();
+    report();
+  }
+
+  std::set<std::string, std::less<>> unused() {
+    scan_all();
+    std::set<std::string, std::less<>> out;
+    for (const std::string& name : config_.set_names()) {
+      if (!is_known(name) && used_.count(name) == 0) out.insert(name);
+    }
+    return out;
+  }
+
+ private:
+  void scan_all() {
     for (const Service& service : config_.services()) scan_service(service);
     // Defaults count too: some mention the old name of a parameter.
     for (const NameRow& row : name_rows()) {
@@ -31,10 +46,8 @@ class Usage {
       const NameRow* row = find_name(name);
       if (row == nullptr || row->type != ValueType::raw) scan(config_.raw(name).value_or(""), nullptr, main_);
     }
-    report();
   }
 
- private:
   bool is_known(std::string_view name) const {
     return find_name(name) != nullptr || derived_.find(name) != derived_.end();
   }
@@ -56,17 +69,20 @@ class Usage {
     return found;
   }
 
+  void mention(std::string_view name, const Service* service, const Location& where) {
+    if (use(name, service) || is_known(name)) return;
+    findings_.warning(where, "", fmt::format("undefined parameter: {}", printable(name)));
+  }
+
   void scan(std::string_view text, const Service* service, const Location& where) {
-    for_each_macro(text, [&](std::string_view name) {
-      if (!use(name, service) && !is_known(name)) {
-        findings_.warning(where, "", fmt::format("undefined parameter: {}", printable(name)));
-      }
-    });
+    for_each_macro(text, [&](std::string_view name) { mention(name, service, where); });
   }
 
   void scan_classes(const Service* service) {
     const std::string classes = config_.value("smtpd_restriction_classes", service).value_or("");
-    for (const std::string_view name : split(classes, ", \t\r\n")) use(name, service);
+    for (const std::string_view name : split(classes, ", \t\r\n")) {
+      mention(name, service, service == nullptr ? main_ : master_);
+    }
   }
 
   void scan_service(const Service& service) {
@@ -101,5 +117,10 @@ class Usage {
 }  // namespace
 
 void check_unused(const Config& config, Findings& findings) { Usage(config, findings).run(); }
+
+std::set<std::string, std::less<>> unused_names(const Config& config) {
+  Findings ignored;
+  return Usage(config, ignored).unused();
+}
 
 }  // namespace millrace::config
