@@ -149,8 +149,10 @@ void Committer::finish(std::vector<Operation> batch) {
     auto group = std::make_shared<std::vector<Operation>>(std::make_move_iterator(batch.begin()),
                                                           std::make_move_iterator(others));
     batch.erase(batch.begin(), others);
-    auto tell = [group] {
+    // Moved, not shared: what `done` holds belongs to the loop and must die there.
+    auto tell = [group = std::move(group)] {
       for (Operation& operation : *group) operation.done(operation.result);
+      group->clear();
     };
     if (loop != nullptr) {
       loop->post(std::move(tell));
