@@ -33,7 +33,7 @@ policy::Attributes Run::attributes(std::string_view policy_context) {
   const auto number = [&](const char* name, std::int64_t value) { out.emplace_back(name, value); };
   put("request", "smtpd_access_policy");
   put("protocol_state", where());
-  put("protocol_name", session.protocol);
+  put("protocol_name", protocol_);
   put("client_address", client_address());
   put("client_name", client_name());
   put("client_port", session.client_port);

@@ -1,5 +1,6 @@
 // Words about the client, the HELO name, the sender and the recipient.
 #include "core/base/strings.h"
+#include "core/map/network.h"
 #include "core/restrict/run.h"
 #include "core/smtp/address.h"
 
@@ -43,7 +44,8 @@ Status Run::permit_mynetworks(const Step&) {
 }
 
 Status Run::permit_inet_interfaces(const Step&) {
-  return rules_.own_addresses.contains(client_address()) ? Status::ok : Status::dunno;
+  const auto address = map::parse_address(client_address());
+  return address && rules_.own_addresses.contains(*address) ? Status::ok : Status::dunno;
 }
 
 Status Run::permit_sasl_authenticated(const Step&) {

@@ -1,11 +1,5 @@
 // From parameters to programs, at start: see program.h.  All that is wrong is found here, before a client
 // can meet it.
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <netdb.h>
-
-#include <array>
-
 #include "core/base/strings.h"
 #include "core/restrict/program.h"
 
@@ -83,21 +77,13 @@ class Compiler {
   }
 
   void own_addresses() {
-    const Environment& env = rules_.environment;
-    ifaddrs* interfaces = nullptr;
-    for (const std::string& name : map::split_list(env.params->inet_interfaces)) {
-      if (iequals(name, "all")) {
-        if (interfaces != nullptr || ::getifaddrs(&interfaces) != 0) continue;
-        for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) add_address(each->ifa_addr);
-      } else {
-        addrinfo* found = nullptr;
-        const std::string host = iequals(name, "loopback-only") ? "localhost" : name;
-        if (::getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) continue;   // listening fails on it and says so
-        for (const addrinfo* each = found; each != nullptr; each = each->ai_next) add_address(each->ai_addr);
-        ::freeaddrinfo(found);
-      }
+    const config::Params& params = *rules_.environment.params;
+    auto own = rewrite::OwnAddresses::make(params.inet_interfaces, "", params.inet_protocols);
+    if (own) {
+      rules_.own_addresses = std::move(*own);
+    } else {
+      error("inet_interfaces", own.error().context);
     }
-    if (interfaces != nullptr) ::freeifaddrs(interfaces);
   }
 
   // Postfix's fatal: relay control must be reachable.  The Lua and plugin words never count.
@@ -215,15 +201,6 @@ class Compiler {
       if (counts && step.word->controls_relay) return true;
     }
     return false;
-  }
-
-  void add_address(const sockaddr* address) {
-    std::array<char, NI_MAXHOST> text{};
-    if (address == nullptr || (address->sa_family != AF_INET && address->sa_family != AF_INET6)) return;
-    const socklen_t size = address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-    if (::getnameinfo(address, size, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) == 0) {
-      rules_.own_addresses.emplace(text.data());
-    }
   }
 
   Rules& rules_;

@@ -5,12 +5,12 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/restrict/restrict.h"
+#include "core/rewrite/own_addresses.h"
 
 namespace millrace::restrict {
 
@@ -57,7 +57,7 @@ struct Rules {
   Program client, helo, sender, relay, recipient, data, end_of_data, etrn;
   std::map<std::string, std::unique_ptr<Program>, std::less<>> classes;
   map::MatchList mynetworks;
-  std::set<std::string> own_addresses;     // inet_interfaces
+  rewrite::OwnAddresses own_addresses;     // inet_interfaces
   bool parent_domains_match = true;        // smtpd_access_maps in parent_domain_matches_subdomains
 };
 

@@ -27,6 +27,8 @@ Run::Run(const Rules& rules, SessionState& state, filter::Context& context, Stag
       stage_(stage),
       message_(message) {
   helo_ = stage == Stage::helo ? std::string(context.typed) : context.session.helo_name;
+  if (stage != Stage::helo) state.protocol = context.session.protocol;
+  protocol_ = state.protocol;
   const mime::Envelope& envelope = context.envelope;
   const bool has_sender = state.has_sender || stage == Stage::mail || stage == Stage::rcpt || stage == Stage::data ||
                           stage == Stage::eom;
@@ -316,7 +318,7 @@ void Run::log_whatsup(std::string_view what, std::string_view text) const {
   line.append(what).append(": ").append(where()).append(" from ").append(client()).append(": ").append(text).append(";");
   if (sender_) line += " from=<" + rewrite::quote_local(*sender_) + ">";
   if (recipient_) line += " to=<" + rewrite::quote_local(*recipient_) + ">";
-  line += " proto=" + context_.session.protocol;
+  line += " proto=" + protocol_;
   if (!helo_.empty()) line += " helo=<" + helo_ + ">";
   if (!context_.session.sasl_username.empty()) line += " sasl_username=<" + context_.session.sasl_username + ">";
   log().info(printable(line));

@@ -31,6 +31,7 @@ struct SessionState {
   std::vector<std::string> prepend;      // header fields, in order
   std::vector<std::string> bcc;
   unsigned transactions = 0;
+  std::string protocol = "SMTP";         // of the command before: what EHLO itself is still answered in
 };
 
 class Run {
@@ -165,7 +166,7 @@ class Run {
   filter::Stage stage_;
   const mime::Message* message_;
 
-  std::string helo_;
+  std::string helo_, protocol_;
   std::optional<std::string> sender_, recipient_;
 
   std::vector<Frame> frames_;

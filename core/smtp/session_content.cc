@@ -279,7 +279,7 @@ Reply Session::deliver(mime::Message& message) {
 // Cleanup's last steps on the envelope: a redirection, rewriting, duplicates.
 void Session::settle_recipients(mime::Envelope& envelope) const {
   if (!envelope.redirect.empty() && !envelope.recipients.empty()) {
-    mime::Recipient only = envelope.recipients.front();
+    mime::Recipient only = envelope.recipients.back();   // whose ORCPT Postfix keeps
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));

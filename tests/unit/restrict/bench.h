@@ -54,11 +54,13 @@ class FakeResolver final : public net::Resolver {
 };
 
 struct ScriptWord final : restrict::ForeignWord {
-  Result<Answer> ask(const policy::Attributes&, filter::Context&) override {
+  Result<Answer> ask(const policy::Attributes& facts, filter::Context&) override {
+    seen = facts;
     if (action == "!") return fail(Errc::temporary, "policy.lua:7: attempt to index a nil value");
     return Answer{action, "policy.lua:3"};
   }
   std::string action;
+  policy::Attributes seen;
 };
 
 // A session with the filter: commands in, "code dsn text" or "ok" out.

@@ -281,3 +281,45 @@ TEST_CASE("restrictions: a policy service that is not there gives its default ac
           "451 4.3.5 <b@dest.example>: Recipient address rejected: Server configuration problem");
   });
 }
+
+TEST_CASE("restrictions: what policy services are told, in Postfix's order", "[restrict]") {
+  RestrictBench bench(
+      "smtpd_recipient_restrictions = check_lua x\nsmtpd_data_restrictions = check_lua x\n"
+      "smtpd_end_of_data_restrictions = check_lua x\n");
+  bench.script->action = "dunno";
+  const auto seen = [&] {
+    std::string out;
+    for (const auto& [name, value] : bench.script->seen) {
+      const auto* text = std::get_if<std::string>(&value);
+      const bool unpredictable = name == "instance" && text != nullptr && !text->empty();
+      out += name + "=" + (unpredictable ? "X" : text != nullptr ? *text : std::to_string(std::get<std::int64_t>(value))) + ";";
+    }
+    return out;
+  };
+  const auto expected = [](const std::string& state, const std::string& recipient, int count, const std::string& id, int size) {
+    return "request=smtpd_access_policy;protocol_state=" + state +
+           ";protocol_name=ESMTP;client_address=192.0.2.10;client_name=client.example;client_port=;"
+           "reverse_client_name=client.example;server_address=;server_port=;helo_name=client.example;"
+           "sender=a@s.example;recipient=" + recipient + ";recipient_count=" + std::to_string(count) + ";queue_id=" + id +
+           ";instance=X;size=" + std::to_string(size) +
+           ";etrn_domain=;stress=;sasl_method=;sasl_username=;sasl_sender=;ccert_subject=;ccert_issuer=;"
+           "ccert_fingerprint=;ccert_pubkey_fingerprint=;encryption_protocol=;encryption_cipher=;encryption_keysize=0;"
+           "policy_context=;";
+  };
+  bench.helo("client.example");
+  bench.mail("a@s.example");
+  bench.envelope.size = 200;
+  bench.rcpt("b@dest.example");
+  CHECK(seen() == expected("RCPT", "b@dest.example", 0, "", 200));
+  bench.envelope.queue_id = "4ABC";
+  bench.data();
+  CHECK(seen() == expected("DATA", "b@dest.example", 1, "4ABC", 200));
+  bench.rcpt("c@dest.example");
+  mime::Message message;
+  message.headers.push_back(mime::Header::make("Received", "by us"));
+  message.headers.back().own_received = true;
+  message.headers.push_back(mime::Header::make("Subject", "x"));
+  REQUIRE(message.body.append("x\r\n"));
+  bench.content(message);
+  CHECK(seen() == expected("END-OF-MESSAGE", "", 2, "4ABC", 17));
+}
