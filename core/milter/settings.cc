@@ -2,6 +2,7 @@
 #include "core/milter/settings.h"
 
 #include "core/base/strings.h"
+#include "core/filter/element.h"
 #include "core/milter/session.h"
 
 namespace millrace::milter {
@@ -10,28 +11,6 @@ namespace {
 using filter::Verdict;
 
 constexpr std::string_view kSeparators = ", \t\r\n";
-
-// "{ a = b }" or "a=b": trimmed name and value.
-std::optional<std::pair<std::string, std::string>> parse_assignment(std::string_view text) {
-  if (text.starts_with('{') && text.ends_with('}')) text = text.substr(1, text.size() - 2);
-  const std::size_t equal = text.find('=');
-  if (equal == text.npos || trim(text.substr(0, equal)).empty()) return {};
-  return std::pair(std::string(trim(text.substr(0, equal))), std::string(trim(text.substr(equal + 1))));
-}
-
-Verdict hold_verdict() {
-  Verdict verdict;
-  verdict.action = filter::Action::quarantine;
-  verdict.text = "default_action";
-  verdict.reason_id = "milter-hold";
-  return verdict;
-}
-
-Verdict reply_verdict(int code, std::string enhanced, std::string text) {
-  Verdict verdict = Verdict::reply(code, std::move(enhanced), std::move(text));
-  verdict.reason_id = "milter-reject";
-  return verdict;
-}
 
 // Reads the settings of one service; collects what is wrong.
 class Reader {
@@ -47,7 +26,7 @@ class Reader {
     return false;
   }
   bool service(std::string_view text);
-  bool block_key(const std::string& name, const std::string& value);
+  bool block_key(const filter::KeyValue& pair);
   bool time(const std::string& name, std::string_view value, std::chrono::seconds& out);
   bool default_action(std::string_view word);
   bool protocol(std::string_view words);
@@ -67,22 +46,16 @@ std::shared_ptr<filter::Filter> Reader::read(std::string_view element, bool with
   settings_.body_limit = params_.message_size_limit;
   if (!default_action(params_.milter_default_action) || !protocol(params_.milter_protocol) || !macro_lists()) return {};
 
-  std::vector<std::string> words{std::string(element)};
-  if (element.starts_with('{')) {
-    auto inner = split_braced(element.substr(1, element.size() - 2));
-    if (!inner || inner->empty()) return wrong("empty or unbalanced { }"), nullptr;
-    words = std::move(*inner);
-  }
-  std::string_view name = words[0];
+  const auto parsed = filter::parse_element(element);
+  if (!parsed) return wrong(parsed.error().context), nullptr;
+  std::string_view name = parsed->name;
   if (with_prefix) {
-    if (!name.starts_with("milter:")) return wrong("\"" + words[0] + "\" does not begin with milter:"), nullptr;
+    if (!name.starts_with("milter:")) return wrong("\"" + parsed->name + "\" does not begin with milter:"), nullptr;
     name.remove_prefix(7);
   }
   if (!service(name)) return {};
-  for (std::size_t i = 1; i < words.size(); ++i) {
-    const auto pair = parse_assignment(words[i]);
-    if (!pair) return wrong("\"" + words[i] + "\" is not name=value"), nullptr;
-    if (!block_key(pair->first, pair->second)) return {};
+  for (const filter::KeyValue& pair : parsed->keys) {
+    if (!block_key(pair)) return {};
   }
   return make_milter(std::move(settings_), std::move(options_));
 }
@@ -116,31 +89,16 @@ bool Reader::service(std::string_view text) {
   return true;
 }
 
-bool Reader::block_key(const std::string& name, const std::string& value) {
+bool Reader::block_key(const filter::KeyValue& pair) {
+  const auto& [name, value] = pair;
   if (name == "connect_timeout") return time(name, value, settings_.connect_timeout);
   if (name == "command_timeout") return time(name, value, settings_.command_timeout);
   if (name == "content_timeout") return time(name, value, settings_.content_timeout);
   if (name == "default_action") return default_action(value);
   if (name == "protocol") return protocol(value);
-  if (name == "timeout") {
-    std::chrono::seconds span{};
-    if (!time(name, value, span)) return false;
-    options_.timeout = span;
-    return true;
-  }
-  if (name == "shadow") {
-    const auto on = config::parse_bool(value);
-    if (!on) return wrong("shadow: \"" + value + "\" is neither yes nor no");
-    options_.shadow = *on;
-    return true;
-  }
-  if (name == "max_connections") {
-    const auto number = parse_number<std::size_t>(value);
-    if (!number) return wrong("max_connections: \"" + value + "\" is not a number");
-    options_.max_connections = *number;
-    return true;
-  }
-  return wrong("unknown milter setting \"" + name + "\"");
+  const auto taken = filter::set_common_option(options_, pair);
+  if (!taken) return wrong(taken.error().context);
+  return *taken || wrong("unknown milter setting \"" + name + "\"");
 }
 
 bool Reader::time(const std::string& name, std::string_view value, std::chrono::seconds& out) {
@@ -150,25 +108,19 @@ bool Reader::time(const std::string& name, std::string_view value, std::chrono::
   return true;
 }
 
-// Codes and texts are Postfix's (src/milter: the two kinds of failure differ in the code).
+// Postfix tells a filter that fails from one that asks for the impossible by the code alone.
 bool Reader::default_action(std::string_view word) {
-  Verdict failed, misconfigured;
-  if (iequals(word, "tempfail")) {
-    failed = reply_verdict(451, "4.7.1", "Service unavailable - try again later");
-    misconfigured = reply_verdict(451, "4.3.5", "Server configuration problem - try again later");
-  } else if (iequals(word, "reject")) {
-    failed = reply_verdict(550, "5.5.0", "Service unavailable");
-    misconfigured = reply_verdict(451, "4.3.5", "Server configuration problem - try again later");
-  } else if (iequals(word, "shutdown")) {
-    failed = reply_verdict(421, "4.7.1", "Service unavailable - try again later");
-    misconfigured = reply_verdict(421, "4.3.5", "Server configuration problem - try again later");
-  } else if (iequals(word, "quarantine")) {
-    failed = misconfigured = hold_verdict();
-  } else if (!iequals(word, "accept")) {
+  auto verdict = filter::default_action_verdict(word);
+  if (!verdict) {
     return wrong("default_action \"" + std::string(word) + "\" is none of accept, reject, tempfail, quarantine, shutdown");
   }
-  options_.default_action = settings_.failed = std::move(failed);
-  settings_.misconfigured = std::move(misconfigured);
+  if (verdict->stops()) verdict->reason_id = verdict->refuses() ? "milter-reject" : "milter-hold";
+  options_.default_action = settings_.failed = settings_.misconfigured = *verdict;
+  if (verdict->refuses()) {
+    settings_.misconfigured = Verdict::reply(verdict->code == 421 ? 421 : 451, "4.3.5",
+                                             "Server configuration problem - try again later");
+    settings_.misconfigured.reason_id = "milter-reject";
+  }
   return true;
 }
 
@@ -205,10 +157,10 @@ bool Reader::macro_lists() {
   set(MacroStage::end_of_headers, params_.milter_end_of_header_macros);
   set(MacroStage::end_of_message, params_.milter_end_of_data_macros);
   set(MacroStage::unknown, params_.milter_unknown_command_macros);
-  const auto defaults = split_braced(params_.milter_macro_defaults);
+  const auto defaults = filter::split_braced(params_.milter_macro_defaults);
   if (!defaults) return wrong("milter_macro_defaults: unbalanced { }");
   for (const std::string& element : *defaults) {
-    auto pair = parse_assignment(element);
+    auto pair = filter::parse_assignment(element);
     if (!pair) return wrong("milter_macro_defaults: \"" + element + "\" is not name=value");
     std::string& name = pair->first;
     if (name.size() > 1 && name.front() != '{') name = "{" + name + "}";
@@ -231,29 +183,11 @@ std::shared_ptr<filter::Filter> read_element(const config::Config& config, const
 
 }  // namespace
 
-std::optional<std::vector<std::string>> split_braced(std::string_view text) {
-  std::vector<std::string> out;
-  std::string current;
-  int depth = 0;
-  for (const char c : text) {
-    if (depth == 0 && kSeparators.find(c) != kSeparators.npos) {
-      if (!current.empty()) out.push_back(std::exchange(current, {}));
-      continue;
-    }
-    if (c == '{') ++depth;
-    if (c == '}' && --depth < 0) return {};
-    current += c;
-  }
-  if (depth != 0) return {};
-  if (!current.empty()) out.push_back(std::move(current));
-  return out;
-}
-
 std::vector<std::shared_ptr<filter::Filter>> make_filters(const config::Config& config, const config::Params& params,
                                                           std::string_view value, config::Findings& findings,
                                                           const Host& host) {
   std::vector<std::shared_ptr<filter::Filter>> filters;
-  const auto elements = split_braced(value);
+  const auto elements = filter::split_braced(value);
   if (!elements) {
     findings.error(config.where(host.parameter), host.parameter, "unbalanced { }");
     return filters;

@@ -51,8 +51,4 @@ std::shared_ptr<filter::Filter> make_filter(const config::Config& config, const 
                                             std::string_view element, config::Findings& findings,
                                             const Host& host = {});
 
-// The elements of a list: separated by commas and blanks, { } groups kept whole with their braces.
-// nullopt: a brace without its partner.
-std::optional<std::vector<std::string>> split_braced(std::string_view text);
-
 }  // namespace millrace::milter

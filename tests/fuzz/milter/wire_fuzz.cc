@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "core/milter/settings.h"
+#include "core/filter/element.h"
+#include "core/milter/macros.h"
 #include "core/milter/wire.h"
 
 using namespace millrace::milter;
@@ -29,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     parse_header_edit(payload, false);
     parse_header_edit(payload, true);
     if (const auto edit = parse_address_edit(payload)) internal_address(edit->address);
-    split_braced(payload);
+    (void)millrace::filter::parse_element(payload);
     parse_macro_names(payload);
     rest.remove_prefix(decoded.consumed);
   }

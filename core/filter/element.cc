@@ -1,0 +1,86 @@
+// Reading a filter's text: see element.h.
+#include "core/filter/element.h"
+
+#include "core/base/strings.h"
+#include "core/config/config.h"
+
+namespace millrace::filter {
+
+constexpr std::string_view kSeparators = ", \t\r\n";
+
+std::optional<std::vector<std::string>> split_braced(std::string_view text) {
+  std::vector<std::string> out;
+  std::string current;
+  int depth = 0;
+  for (const char c : text) {
+    if (depth == 0 && kSeparators.find(c) != kSeparators.npos) {
+      if (!current.empty()) out.push_back(std::exchange(current, {}));
+      continue;
+    }
+    if (c == '{') ++depth;
+    if (c == '}' && --depth < 0) return {};
+    current += c;
+  }
+  if (depth != 0) return {};
+  if (!current.empty()) out.push_back(std::move(current));
+  return out;
+}
+
+std::optional<KeyValue> parse_assignment(std::string_view text) {
+  if (text.starts_with('{') && text.ends_with('}')) text = text.substr(1, text.size() - 2);
+  const std::size_t equal = text.find('=');
+  if (equal == text.npos || trim(text.substr(0, equal)).empty()) return {};
+  return KeyValue(trim(text.substr(0, equal)), trim(text.substr(equal + 1)));
+}
+
+Result<Element> parse_element(std::string_view text) {
+  Element element;
+  if (!text.starts_with('{')) {
+    element.name = text;
+    return element;
+  }
+  const auto words = text.size() < 2 ? std::nullopt : split_braced(text.substr(1, text.size() - 2));
+  if (!words || words->empty()) return fail(Errc::config, "empty or unbalanced { }");
+  element.name = words->front();
+  for (std::size_t i = 1; i < words->size(); ++i) {
+    auto pair = parse_assignment((*words)[i]);
+    if (!pair) return fail(Errc::config, "\"" + (*words)[i] + "\" is not name=value");
+    element.keys.push_back(std::move(*pair));
+  }
+  return element;
+}
+
+Result<bool> set_common_option(Options& options, const KeyValue& pair) {
+  const auto& [name, value] = pair;
+  const auto wrong = [&](std::string_view what) { return fail(Errc::config, name + ": \"" + value + "\" is " + std::string(what)); };
+  if (name == "timeout") {
+    const auto span = config::parse_time(value);
+    if (!span || span->count() == 0) return wrong("not a time");
+    options.timeout = *span;
+  } else if (name == "shadow") {
+    const auto on = config::parse_bool(value);
+    if (!on) return wrong("neither yes nor no");
+    options.shadow = *on;
+  } else if (name == "max_connections") {
+    const auto number = parse_number<std::size_t>(value);
+    if (!number) return wrong("not a number");
+    options.max_connections = *number;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+std::optional<Verdict> default_action_verdict(std::string_view word) {
+  if (iequals(word, "accept")) return Verdict();
+  if (iequals(word, "reject")) return Verdict::reply(550, "5.5.0", "Service unavailable");
+  if (iequals(word, "tempfail")) return Verdict::reply(451, "4.7.1", "Service unavailable - try again later");
+  if (iequals(word, "shutdown")) return Verdict::reply(421, "4.7.1", "Service unavailable - try again later");
+  if (!iequals(word, "quarantine")) return {};
+  Verdict verdict;
+  verdict.action = Action::quarantine;
+  verdict.text = "default_action";
+  return verdict;
+}
+
+}  // namespace millrace::filter
