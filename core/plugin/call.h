@@ -1,0 +1,82 @@
+// One call of a plugin's on_stage, and the session it belongs to: what a handle leads to.
+//
+// The SMTP session's fiber asks and waits; the plugin runs on a fiber of its own (or a worker thread), and
+// may answer from any thread, late, twice or never.  The two meet in `mutex`: everything the plugin sees of
+// the session is reached through a Call that is still `alive`, under that lock; the asker takes `alive`
+// away before it goes on.  What the plugin was given to read lives in the arena, which lives as long as the
+// Call.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/filter/chain.h"
+#include "core/mime/canonical.h"
+#include "core/plugin/header_layout.h"
+#include "core/plugin/verdict.h"
+
+namespace millrace::plugin {
+
+class Instance;
+struct Call;
+
+// A plugin's view of one SMTP session.
+struct SessionState {
+  mr_handle handle = 0;
+  void* data = nullptr;          // the plugin's own
+  bool touched = false;          // the plugin has been called for it
+  bool busy = false;             // on_stage has not returned yet [loop]
+  bool closing = false;          // the SMTP session is over [loop]
+  std::mutex mutex;
+  std::weak_ptr<Call> current;   // under mutex
+};
+
+struct Call {
+  std::shared_ptr<Instance> instance;
+  std::shared_ptr<SessionState> session;
+  std::uint32_t stage = 0;
+  Deadline deadline;
+  mr_handle handle = 0, message_handle = 0;
+
+  std::mutex mutex;
+  // Under mutex:
+  bool alive = true;             // somebody waits for the answer; context and the rest may be used
+  bool answered = false;
+  bool returned_pending = false;
+  filter::Verdict verdict;       // when answered
+  bool misbehaved = false;       // told once a call
+  bool spoiled = false;          // an edit could not be kept whole
+  filter::Context* context = nullptr;
+  const mime::Message* message = nullptr;
+  filter::Journal* journal = nullptr;
+  std::optional<HeaderLayout> layout;   // once a header was edited
+  mime::Canonicalizer canonicalizer;
+  std::uint64_t body_octets = 0;
+  std::deque<std::string> arena;
+  std::deque<std::vector<mr_dns_record>> records;
+  std::shared_ptr<std::vector<mr_string>> parameters;
+  std::function<void()> notify;  // wakes the asker, from any thread
+
+  int open_ends = 2;             // asker and plugin fiber [loop]
+
+  // Keeps a copy for the plugin. [mutex]
+  mr_string keep(std::string text) {
+    arena.push_back(std::move(text));
+    return {arena.back().data(), arena.back().size()};
+  }
+  void answer(filter::Verdict given) {   // [mutex]
+    answered = true;
+    verdict = std::move(given);
+    if (alive) notify();
+  }
+};
+
+// The call that runs on this thread now: its plugin may ask DNS.
+extern thread_local Call* running_call;
+
+}  // namespace millrace::plugin

@@ -1,0 +1,66 @@
+// Handles for foreign code: a slot and its generation, so that a stale one is refused and never reaches
+// another thing.  [any thread]
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace millrace::plugin {
+
+// `kind` (1 to 15) is part of each handle: one of another kind is refused too.
+template <typename T>
+class HandleTable {
+ public:
+  explicit HandleTable(unsigned kind) : kind_(static_cast<std::uint64_t>(kind) << 60) {}
+
+  std::uint64_t add(std::shared_ptr<T> thing) {
+    const std::lock_guard lock(mutex_);
+    std::uint32_t slot;
+    if (free_.empty()) {
+      slot = static_cast<std::uint32_t>(slots_.size());
+      slots_.emplace_back();
+    } else {
+      slot = free_.back();
+      free_.pop_back();
+    }
+    slots_[slot].thing = std::move(thing);
+    return handle(slot);
+  }
+  std::shared_ptr<T> find(std::uint64_t given) const {
+    const std::lock_guard lock(mutex_);
+    const auto slot = static_cast<std::uint32_t>(given);
+    return slot < slots_.size() && handle(slot) == given ? slots_[slot].thing : nullptr;
+  }
+  void remove(std::uint64_t given) {
+    std::shared_ptr<T> last;   // dies after the lock
+    const std::lock_guard lock(mutex_);
+    const auto slot = static_cast<std::uint32_t>(given);
+    if (slot >= slots_.size() || handle(slot) != given || !slots_[slot].thing) return;
+    last = std::move(slots_[slot].thing);
+    slots_[slot].thing = nullptr;
+    // Generations of 28 bits; a slot that has used them all up stays empty for ever.
+    if (++slots_[slot].generation < (1u << 28)) free_.push_back(slot);
+  }
+  std::size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return slots_.size() - free_.size();
+  }
+
+ private:
+  struct Slot {
+    std::shared_ptr<T> thing;
+    std::uint32_t generation = 1;
+  };
+  std::uint64_t handle(std::uint32_t slot) const {
+    return kind_ | static_cast<std::uint64_t>(slots_[slot].generation) << 32 | slot;
+  }
+
+  std::uint64_t kind_;
+  mutable std::mutex mutex_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+};
+
+}  // namespace millrace::plugin

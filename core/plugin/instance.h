@@ -1,0 +1,78 @@
+// A filter of a plugin, created, configured and started: the C side of core/plugin/filter.h.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/base/log.h"
+#include "core/filter/chain.h"
+#include "core/net/dns.h"
+#include "core/net/fiber.h"
+#include "core/plugin/handles.h"
+#include "core/plugin/library.h"
+
+namespace millrace::plugin {
+
+struct Call;
+struct SessionState;
+
+// What a plugin may use of the host.
+struct Host {
+  std::function<net::Resolver*()> resolver;   // of the running loop; without it "mr.dns/1" is absent
+  log::Logger log;
+  std::int64_t body_limit = 0;                // octets of a replacement body; 0: none
+};
+
+struct Counters {
+  std::atomic<std::uint64_t> calls{0}, failures{0}, late{0}, stale{0}, misbehaved{0};
+};
+
+class Instance : public std::enable_shared_from_this<Instance> {
+ public:
+  // Creates, configures (with a JSON object) and starts.  Errors: config, with what the plugin logged.
+  static Result<std::shared_ptr<Instance>> make(std::shared_ptr<const Library> library, const mr_descriptor& descriptor,
+                                                const std::string& json, Host host);
+  Instance(std::shared_ptr<const Library> library, const mr_descriptor& descriptor, Host host);
+  ~Instance();   // stops and destroys
+  Instance(const Instance&) = delete;
+
+  const std::string& label() const { return label_; }     // "plugin sample", for log lines
+  const mr_descriptor& descriptor() const { return descriptor_; }
+  const mr_filter& filter() const { return *filter_; }
+  const Host& host() const { return host_; }
+  bool declares(std::uint32_t stage) const { return (descriptor_.stages & stage) != 0; }
+  net::Gate& gate() { return gate_; }
+  Counters& counters() { return counters_; }
+
+  HandleTable<Call> calls{1};
+  HandleTable<Call> messages{2};
+  HandleTable<SessionState> sessions{3};
+
+  // Says so in the log, and counts.
+  void misbehaving(std::string_view what);
+  void log_line(std::int32_t level, std::string_view text);
+  static const mr_host* host_of(Instance& instance) { return &instance.host_table_; }
+
+ private:
+  std::shared_ptr<const Library> library_;
+  const mr_descriptor& descriptor_;
+  Host host_;
+  std::string label_;
+  net::Gate gate_;
+  Counters counters_;
+  mr_host host_table_{};
+  mr_filter* filter_ = nullptr;
+  std::string* load_log_ = nullptr;   // while loading: what it complains of
+  bool started_ = false;
+};
+
+// The tables behind get_interface.
+const void* find_interface(const Instance& instance, std::string_view id);
+const mr_msg_1& message_interface();
+
+// The call behind a handle, of this instance.
+std::shared_ptr<Call> find_call(Instance& instance, mr_handle handle);
+
+}  // namespace millrace::plugin
