@@ -1,6 +1,7 @@
 #include <cxxabi.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #include <new>
@@ -13,6 +14,8 @@ namespace millrace::net {
 namespace {
 
 thread_local Loop* this_loop = nullptr;
+
+constexpr auto kTrimInterval = std::chrono::seconds(1);
 
 Loop::Impl& here() {
   MR_ASSERT(this_loop != nullptr);
@@ -43,6 +46,10 @@ Loop::Impl::Impl(Loop& owner) : outer(this_loop) {
   remote = std::make_shared<LoopRemote>();
   remote->loop = this;
   this_loop = &owner;
+  trimmer.loop = this;
+  trimmer.fire = [](TimerEntry& self) {
+    if constexpr (!kSanitized) static_cast<Trimmer&>(self).loop->trim_stacks();
+  };
   epoll.assign(epoll_create1(EPOLL_CLOEXEC));
   watch_epoll();
 }
@@ -147,7 +154,31 @@ Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
   fibers = &fiber;
   ++fiber_count;
   make_ready(fiber);
+  if (trimmer.index == TimerEntry::kOut) {
+    trimmer.at = SteadyClock::now() + kTrimInterval;
+    start_timer(trimmer);
+  }
   return {};
+}
+
+// A session that waits needs the page or two that its frames are in; what deeper calls touched once would
+// stay with it for hours.  Looked at now and then rather than at each wait: a busy fiber pays nothing.
+void Loop::Impl::trim_stacks() {
+  constexpr std::uintptr_t kPage = 4096, kRedZone = 256;
+  for (Fiber* fiber = fibers; fiber != nullptr; fiber = fiber->older) {
+    if (!fiber->suspended || fiber->runs != fiber->runs_seen) {
+      fiber->runs_seen = fiber->runs;
+      fiber->trimmed = false;
+    } else if (!fiber->trimmed) {
+      fiber->trimmed = true;
+      const auto base = reinterpret_cast<std::uintptr_t>(fiber->memory.base);
+      const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(fiber->context) - kRedZone) & ~(kPage - 1);
+      if (end > base) madvise(fiber->memory.base, end - base, MADV_DONTNEED);
+    }
+  }
+  if (fiber_count == 0) return;
+  trimmer.at = SteadyClock::now() + kTrimInterval;
+  start_timer(trimmer);
 }
 
 void Loop::Impl::fiber_main(boost::context::detail::transfer_t from) {
@@ -170,6 +201,7 @@ void Loop::Impl::resume(Fiber& fiber) {
     if (fiber.loop_call != nullptr)
       std::exchange(fiber.loop_call, nullptr)(fiber.loop_call_argument);
     fiber.suspended = false;
+    ++fiber.runs;
     running = &fiber;
     ExceptionState own;
     swap_exceptions(own, fiber.exceptions);

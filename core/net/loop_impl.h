@@ -45,6 +45,8 @@ class Fiber : public TimerEntry {
   Stack kind = Stack::session;
   Woke woke = Woke::not_yet;
   bool suspended = false, cancelable = false, done = false;
+  bool trimmed = false;                       // its unused stack was given back since it last ran
+  std::uint32_t runs = 0, runs_seen = 0;      // tells a fiber that has not run since the last look
 };
 
 // How long something has run on this loop, and which foreign code it was.
@@ -77,6 +79,7 @@ struct Loop::Impl {
   void start_timer(TimerEntry& entry);
   void arm(TimePoint at);
   void fire_timers();
+  void trim_stacks();
   void cancel_all();
   void watch_epoll();
   void poll_descriptors();
@@ -118,6 +121,9 @@ struct Loop::Impl {
   std::vector<std::shared_ptr<void>> kept;  // descriptors closed in this round of reports
   TimePoint armed_at = TimePoint::max();
   TimerHeap timers;
+  struct Trimmer : TimerEntry {
+    Impl* loop = nullptr;
+  } trimmer;
   std::atomic<bool> stop_wanted{false};
   StackPool stacks;
   Fiber* running = nullptr;
