@@ -1,0 +1,172 @@
+#include "core/daemon/chain_builder.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "core/base/strings.h"
+#include "core/daemon/content_checks.h"
+#include "core/daemon/setup.h"
+#include "core/milter/settings.h"
+#include "core/plugin/filters.h"
+#include "core/policy/client.h"
+#include "core/restrict/restrict.h"
+#include "lua/script.h"
+
+namespace millrace::daemon {
+namespace {
+
+// A function of a Lua file as a restriction.  The file is read when the service's foreign parts are added:
+// never as root.
+class LuaWord final : public restrict::ForeignWord {
+ public:
+  LuaWord(std::string path, std::string function, net::Resolver* resolver, std::chrono::milliseconds time)
+      : path_(std::move(path)), function_(std::move(function)), resolver_(resolver) {
+    budget_.time = time;
+  }
+
+  Result<void> load() {
+    auto script = lua::Script::load(path_, budget_);
+    if (!script) return tl::unexpected(script.error());
+    if (!(*script)->has_function(function_)) {
+      return fail(Errc::config, fmt::format("{}: no function {}", path_, function_));
+    }
+    script_ = std::move(*script);
+    return {};
+  }
+
+  Result<Answer> ask(const policy::Attributes& facts, filter::Context& context) override {
+    const log::Logger log = context.log != nullptr ? *context.log : log::Logger();
+    auto answer = script_->call(function_, facts, resolver_, context.deadline, log);
+    if (!answer) return tl::unexpected(answer.error());
+    return Answer{std::move(answer->action), std::move(answer->where)};
+  }
+
+ private:
+  std::string path_, function_;
+  net::Resolver* resolver_;
+  lua::Budget budget_;
+  std::shared_ptr<lua::Script> script_;
+};
+
+}  // namespace
+
+struct ChainBuilder::Impl {
+  explicit Impl(const ChainParts& given)
+      : parts(given),
+        params(given.config->params_for(*given.service, nullptr)),
+        policies(given.config->params().queue_directory) {}
+
+  Result<std::shared_ptr<restrict::ForeignWord>> foreign(std::string_view kind, std::string_view argument);
+  bool add_filters(config::Findings& findings);
+  milter::Host milter_host(const char* parameter) const;
+
+  ChainParts parts;
+  std::shared_ptr<const config::Params> params;
+  policy::Pool policies;
+  std::shared_ptr<rewrite::Router> router;
+  std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;
+  filter::Chain chain;
+};
+
+ChainBuilder::ChainBuilder(const ChainParts& parts) : impl_(std::make_unique<Impl>(parts)) {}
+ChainBuilder::~ChainBuilder() = default;
+const filter::Chain& ChainBuilder::chain() const { return impl_->chain; }
+std::shared_ptr<const rewrite::Router> ChainBuilder::router() const { return impl_->router; }
+
+// "FILE" or "FILE:FUNCTION"; the function is `check` unless named.
+Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(std::string_view kind,
+                                                                           std::string_view argument) {
+  if (kind != "lua") return fail(Errc::config, fmt::format("check_{} is not supported", kind));
+  const std::size_t colon = argument.rfind(':');
+  const std::string path(argument.substr(0, colon));
+  const std::string function = colon == std::string_view::npos ? "check" : std::string(argument.substr(colon + 1));
+  auto word = std::make_shared<LuaWord>(path.starts_with('/') ? path : parts.config->directory() + "/" + path, function,
+                                        parts.resolver, params->lua_time_limit);
+  lua_words.emplace_back(std::string(argument), word);
+  return word;
+}
+
+bool ChainBuilder::add_own(config::Findings& findings) {
+  const config::Config& config = *impl_->parts.config;
+  auto router = rewrite::Router::make(impl_->parts.config, *impl_->params, *impl_->parts.tables);
+  if (!router) {
+    findings.error({}, "address routing", router.error().context);
+    return false;
+  }
+  impl_->router = std::move(*router);
+  restrict::Environment environment;
+  environment.config = impl_->parts.config;
+  environment.params = impl_->params;
+  environment.service = impl_->parts.service;
+  environment.router = impl_->router;
+  environment.tables = impl_->parts.tables;
+  environment.resolver = impl_->parts.resolver;
+  environment.policies = &impl_->policies;
+  environment.foreign = [this](std::string_view kind, std::string_view argument) { return impl_->foreign(kind, argument); };
+  auto restrictions = restrict::make_filter(environment, findings);
+  if (!restrictions) return false;
+  impl_->chain.add(std::move(restrictions));
+  const std::size_t before = findings.lines.size();
+  auto checks = make_content_checks(config, *impl_->params, *impl_->parts.tables,
+                                    logger_for(config, "cleanup", impl_->parts.service), findings);
+  if (checks) impl_->chain.add(std::move(checks));
+  return findings.lines.size() == before || !findings.has_errors();
+}
+
+milter::Host ChainBuilder::Impl::milter_host(const char* parameter) const {
+  milter::Host host;
+  host.parameter = parameter;
+  host.where = parts.config->where(parameter);
+  host.chroot = parts.service->chroot;
+  host.route = [router = router](std::string_view address, bool) -> std::optional<milter::Hop> {
+    const auto route = router->resolve(address, "");
+    if (!route) return std::nullopt;
+    return milter::Hop{route->transport, route->nexthop, route->recipient};
+  };
+  return host;
+}
+
+// smtpd_filters: "milter:…", "plugin:NAME", each alone or as the first word of a { } block.
+bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
+  const config::Config& config = *parts.config;
+  const config::Location where = config.where("smtpd_filters");
+  const auto elements = milter::split_braced(params->smtpd_filters);
+  if (!elements) {
+    findings.error(where, "smtpd_filters", "unbalanced braces");
+    return false;
+  }
+  for (const std::string& element : *elements) {
+    std::string_view inside = element;
+    if (inside.starts_with('{')) inside = trim(inside.substr(1));
+    std::shared_ptr<filter::Filter> made;
+    if (inside.starts_with("milter:")) {
+      made = milter::make_filter(config, *params, element, findings, milter_host("smtpd_filters"));
+    } else if (inside.starts_with("plugin:")) {
+      made = plugin::make_filter(config, *params, element, parts.tables, parts.resolver, findings);
+    } else if (inside.starts_with("lua:")) {
+      findings.error(where, "smtpd_filters", fmt::format("{}: Lua filters are not supported yet; a restriction class "
+                                                         "may be lua:FILE", element));
+    } else {
+      findings.error(where, "smtpd_filters", fmt::format("{}: expected milter:, plugin: or lua:", element));
+    }
+    if (!made) return false;
+    chain.add(std::move(made));
+  }
+  return true;
+}
+
+bool ChainBuilder::add_foreign(config::Findings& findings) {
+  const config::Config& config = *impl_->parts.config;
+  for (const auto& [argument, word] : impl_->lua_words) {
+    if (const auto loaded = word->load(); !loaded) findings.error({}, "lua:" + argument, loaded.error().context);
+  }
+  if (findings.has_errors() || !impl_->add_filters(findings)) return false;
+  for (auto& made : milter::make_filters(config, *impl_->params, impl_->params->smtpd_milters, findings,
+                                         impl_->milter_host("smtpd_milters"))) {
+    impl_->chain.add(std::move(made));
+  }
+  return !findings.has_errors();
+}
+
+}  // namespace millrace::daemon

@@ -1,0 +1,189 @@
+#include "core/daemon/queue_role.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/daemon/channel.h"
+#include "core/deliver/engine.h"
+#include "core/net/fiber.h"
+#include "core/queue/control.h"
+#include "core/queue/server.h"
+#include "core/queue/store.h"
+
+namespace millrace::daemon {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kStopDeliveries{1200};   // deliveries end by themselves for this long at stop
+constexpr seconds kDrainDeliveries{30};         // and at reload, while the next process waits for the store
+
+// The store of a process that may have to wait for it: the engine is made, and the configuration proved,
+// while the queue process before still has the queue open.
+class LateStore final : public queue::Store {
+ public:
+  void set(std::unique_ptr<queue::Store> store) { real_ = std::move(store); }
+  Result<void> add(queue::Entry entry, std::string content, int content_fd) override {
+    return real_->add(std::move(entry), std::move(content), content_fd);
+  }
+  void add_async(const queue::Entry& entry, std::shared_ptr<const std::string> content, Done done) override {
+    real_->add_async(entry, std::move(content), std::move(done));
+  }
+  Result<std::uint64_t> reserve_ids(std::uint64_t count) override { return real_->reserve_ids(count); }
+  Result<void> mark_in_flight(std::span<const std::string> queue_ids) override { return real_->mark_in_flight(queue_ids); }
+  Result<void> apply(queue::Update update) override { return real_->apply(std::move(update)); }
+  void apply_later(queue::Update update) override { real_->apply_later(std::move(update)); }
+  Result<queue::Entry> load(const std::string& queue_id) override { return real_->load(queue_id); }
+  Result<queue::Content> open_content(const std::string& queue_id) override { return real_->open_content(queue_id); }
+  Result<void> for_each(const std::function<bool(const queue::Summary&)>& each) override { return real_->for_each(each); }
+  void set_corrupt(const std::string& queue_id, const std::string& why) override { real_->set_corrupt(queue_id, why); }
+  Result<void> commit_pending() override { return real_->commit_pending(); }
+  bool failed() const override { return real_->failed(); }
+  std::uint64_t syncs() const override { return real_->syncs(); }
+  Result<void> close() override { return real_ ? real_->close() : Result<void>(); }
+
+ private:
+  std::unique_ptr<queue::Store> real_;
+};
+
+class QueueRole {
+ public:
+  QueueRole(const Setup& setup, int channel) : setup_(setup), channel_(channel), log_(logger_for(*setup.config, "qmgr")) {}
+
+  bool prepare() {
+    config::Findings findings;
+    build(findings);
+    channel_.report(findings);
+    return !findings.has_errors();
+  }
+  int serve();
+
+ private:
+  void build(config::Findings& findings);
+  void command(std::string_view word);
+  void go();
+  void stop(Deadline deadline);
+  void give_up(const std::string& why);
+
+  const Setup& setup_;
+  Channel channel_;
+  log::Logger log_;
+  net::Loop loop_;
+  std::unique_ptr<net::Resolver> resolver_;
+  std::unique_ptr<map::TableSet> tables_;
+  std::shared_ptr<rewrite::Router> router_;
+  LateStore store_;
+  std::unique_ptr<deliver::Engine> engine_;
+  std::unique_ptr<queue::Server> server_;
+  std::unique_ptr<queue::ControlServer> control_;
+  bool running_ = false, stopping_ = false;
+  int status_ = 0;
+};
+
+void QueueRole::build(config::Findings& findings) {
+  resolver_ = net::make_resolver();
+  map::TableOptions options;
+  options.config_directory = setup_.config->directory();
+  options.warn = [this](const std::string& text) { log_.warning(text); };
+  tables_ = std::make_unique<map::TableSet>(options);
+  auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
+  if (!router) return findings.error({}, "address routing", router.error().context);
+  router_ = std::move(*router);
+  auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_);
+  if (!engine) return findings.error({}, "delivery", engine.error().context);
+  engine_ = std::move(*engine);
+  for (const std::string& name : deliver::Engine::unavailable_transports(*setup_.config)) {
+    findings.warning({}, name, "this transport is not supported yet: mail for it is deferred (4.3.0)");
+  }
+  if (auto changed = become(setup_.owner); !changed) findings.error({}, "mail_owner", changed.error().context);
+}
+
+int QueueRole::serve() {
+  loop_.post([this] {
+    channel_.listen([this](std::string_view word) { command(word); });
+    channel_.ready();
+  });
+  loop_.run();
+  log::flush();
+  return status_;
+}
+
+// Runs on the fiber that reads the channel.
+void QueueRole::command(std::string_view word) {
+  if (word == "go") {
+    go();
+  } else if (word == "drain" && running_) {
+    stop(Deadline::after(kDrainDeliveries));
+  } else if (word == "stop" || word == "drain") {
+    stop(Deadline::after(kStopDeliveries));
+  }
+}
+
+void QueueRole::give_up(const std::string& why) {
+  channel_.error(why);
+  status_ = 1;
+  loop_.stop();
+}
+
+void QueueRole::go() {
+  queue::StoreOptions options;
+  options.directory = store_directory(*setup_.config);
+  const auto& params = setup_.config->params();
+  options.min_free_bytes = static_cast<std::uint64_t>(
+      std::max<std::int64_t>(params.queue_minfree, params.message_size_limit + params.message_size_limit / 2));
+  options.log = log_;
+  options.on_failure = [this](const Error& error) {
+    // From a thread of the store.  Nothing can be stored any more: a new process recovers.
+    log_.fatal(error.context);
+    log::flush();
+    ::_exit(1);
+  };
+  auto opened = queue::Store::open(options);
+  if (!opened) return give_up(opened.error().context);
+  store_.set(std::move(*opened));
+  running_ = true;
+  if (auto started = engine_->start(); !started) return give_up(started.error().context);
+  queue::ServerOptions server;
+  server.listening_fd = setup_.queue_listening;
+  server.log = log_;
+  server_ = queue::Server::start(store_, server, [this](queue::Entry entry, std::shared_ptr<const std::string> content) {
+    engine_->stored(std::move(entry), std::move(content));
+  });
+  queue::ControlOptions control;
+  control.socket_path = control_socket_path(*setup_.config);
+  control.listening_fd = setup_.control_listening;
+  control.owner = setup_.owner.uid;
+  control.syslog_name = setup_.config->params().syslog_name;
+  control_ = queue::ControlServer::start(store_, &engine_->control(), control);
+  (void)loop_.spawn(net::Stack::session, [this] {
+    while (net::sleep_until(Deadline::after(seconds(1)))) tables_->refresh();
+  });
+}
+
+void QueueRole::stop(Deadline deadline) {
+  if (std::exchange(stopping_, true)) return;
+  const auto started = loop_.spawn(net::Stack::session, [this, deadline] {
+    if (running_) {
+      server_.reset();
+      control_.reset();
+      engine_->stop(deadline);
+      if (auto closed = store_.close(); !closed) log_.error(closed.error().context);
+    }
+    loop_.stop();
+  });
+  if (!started) loop_.stop();
+}
+
+}  // namespace
+
+int queue_main(const Setup& setup, int channel) {
+  log::Options options = setup.log_options;
+  options.threaded = !setup.dry_run;
+  log::open(options);
+  auto* role = new QueueRole(setup, channel);   // never destroyed, as the front
+  if (!role->prepare()) return 1;
+  return setup.dry_run ? 0 : role->serve();
+}
+
+}  // namespace millrace::daemon
