@@ -20,9 +20,11 @@ namespace {
 // never as root.
 class LuaWord final : public restrict::ForeignWord {
  public:
-  LuaWord(std::string path, std::string function, net::Resolver* resolver, std::chrono::milliseconds time)
+  LuaWord(std::string path, std::string function, net::Resolver* resolver, const config::Params& params)
       : path_(std::move(path)), function_(std::move(function)), resolver_(resolver) {
-    budget_.time = time;
+    budget_.instructions = params.lua_instruction_limit;
+    budget_.memory_bytes = static_cast<std::size_t>(params.lua_memory_limit);
+    budget_.time = params.lua_time_limit;
   }
 
   Result<void> load() {
@@ -82,7 +84,7 @@ Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(std::
   const std::string path(argument.substr(0, colon));
   const std::string function = colon == std::string_view::npos ? "check" : std::string(argument.substr(colon + 1));
   auto word = std::make_shared<LuaWord>(path.starts_with('/') ? path : parts.config->directory() + "/" + path, function,
-                                        parts.resolver, params->lua_time_limit);
+                                        parts.resolver, *params);
   lua_words.emplace_back(std::string(argument), word);
   return word;
 }
@@ -122,7 +124,7 @@ milter::Host ChainBuilder::Impl::milter_host(const char* parameter) const {
   host.route = [router = router](std::string_view address, bool) -> std::optional<milter::Hop> {
     const auto route = router->resolve(address, "");
     if (!route) return std::nullopt;
-    return milter::Hop{route->transport, route->nexthop, route->recipient};
+    return milter::Hop{rewrite::quote_local(route->recipient), route->transport, route->nexthop};
   };
   return host;
 }

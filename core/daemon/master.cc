@@ -1,5 +1,6 @@
 #include "core/daemon/master.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
