@@ -8,7 +8,6 @@
 #include "core/daemon/content_checks.h"
 #include "core/daemon/setup.h"
 #include "core/milter/settings.h"
-#include "core/plugin/filters.h"
 #include "core/policy/client.h"
 #include "core/restrict/restrict.h"
 #include "lua/script.h"
@@ -144,8 +143,6 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
     std::shared_ptr<filter::Filter> made;
     if (inside.starts_with("milter:")) {
       made = milter::make_filter(config, *params, element, findings, milter_host("smtpd_filters"));
-    } else if (inside.starts_with("plugin:")) {
-      made = plugin::make_filter(config, *params, element, parts.tables, parts.resolver, findings);
     } else if (inside.starts_with("lua:")) {
       findings.error(where, "smtpd_filters", fmt::format("{}: Lua filters are not supported yet; a restriction class "
                                                          "may be lua:FILE", element));
