@@ -190,7 +190,7 @@ void Front::accepted(const std::shared_ptr<smtp::ServiceContext>& context, int f
   ++sessions_;
   counter().fetch_add(1, std::memory_order_relaxed);
   const auto started = loop_.spawn(net::Stack::session, [this, context, fd] {
-    { smtp::Session(net::make_stream(fd), context, {net::remote_endpoint(fd), net::local_endpoint(fd)}).run(); }
+    { smtp::Session(net::make_stream(fd), *context, net::remote_endpoint(fd), net::local_endpoint(fd)).run(); }
     session_ended();
   });
   if (!started) {
