@@ -27,10 +27,8 @@ struct Exception {
   std::string_view name, value;
   bool silent;
 };
-constexpr std::array<Exception, 12> kExceptions = {{
+constexpr std::array<Exception, 10> kExceptions = {{
     {"lmtp_dns_support_level", "enabled", true},
-    {"lmtp_tls_security_level", "may", false},
-    {"lmtp_tls_security_level", "none", true},
     {"postscreen_bare_newline_action", "ignore", true},
     {"postscreen_denylist_action", "ignore", true},
     {"postscreen_dnsbl_action", "ignore", true},

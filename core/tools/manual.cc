@@ -150,7 +150,7 @@ std::string list_of(NameClass name_class) {
 std::string main_cf_manual() {
   std::string out(kHead);
   for (const NameRow& row : config::name_rows()) {
-    if (row.name_class != NameClass::acted) continue;
+    if (row.name_class != NameClass::acted || row.meaning.empty()) continue;
     out += fmt::format(".It Va {}\n", row.name);
     out += text_line(fmt::format("{}.", row.meaning));
     out += text_line(fmt::format("{}.", kind_of(row)));

@@ -36,9 +36,8 @@ TEST_CASE("config support: the default, in any spelling, and nothing are silent"
   CHECK(findings_of("biff = YES\nqueue_run_delay = 5m\ndaemon_timeout = 5h\nalias_database = hash:/etc/aliases\n") == "");
   CHECK(findings_of("canonical_maps =\nsmtpd_sasl_auth_enable = no\nmasquerade_domains = \n") == "");
   CHECK(findings_of("allow_mail_to_files = alias forward\nmulti_instance_name = postfix-a\n") == "");
-  CHECK(findings_of("postscreen_greet_action = ignore\nsmtp_dns_support_level = enabled\nlmtp_tls_security_level = none\n") == "");
-  CHECK(findings_of("lmtp_tls_security_level = may\n") == "warning: /c/main.cf, line 2: lmtp_tls_security_level: not acted on\n");
-  CHECK(findings_of("lmtp_tls_security_level = encrypt\n") == std::string("fatal: /c/main.cf, line 2: lmtp_tls_security_level") + kRefused);
+  CHECK(findings_of("postscreen_greet_action = ignore\nsmtp_dns_support_level = enabled\n") == "");
+  CHECK(findings_of("tls_config_file = none\n") == "warning: /c/main.cf, line 2: tls_config_file: not acted on\n");
   CHECK(findings_of("authorized_flush_users =\n") == std::string("fatal: /c/main.cf, line 2: authorized_flush_users") + kRefused);
 }
 
