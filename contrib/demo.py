@@ -126,7 +126,7 @@ def main():
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="millrace-demo.")
     os.chmod(work, 0o755)
-    plugins = os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins")
+    plugins = os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins", "sample")
     internal, milter_port, policy_port = InternalServer(), free_port(), free_port()
     others = [opendkim(work, milter_port), postgrey(work, policy_port)]
     server = Instance(args.millrace, work, """

@@ -7,7 +7,9 @@
 #include "core/base/strings.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/setup.h"
+#include "core/filter/element.h"
 #include "core/milter/settings.h"
+#include "core/plugin/options.h"
 #include "core/policy/client.h"
 #include "core/restrict/restrict.h"
 #include "lua/script.h"
@@ -72,6 +74,7 @@ struct ChainBuilder::Impl {
 
 ChainBuilder::ChainBuilder(const ChainParts& parts) : impl_(std::make_unique<Impl>(parts)) {}
 ChainBuilder::~ChainBuilder() = default;
+void ChainBuilder::sweep() { impl_->policies.sweep(); }
 const filter::Chain& ChainBuilder::chain() const { return impl_->chain; }
 std::shared_ptr<const rewrite::Router> ChainBuilder::router() const { return impl_->router; }
 
@@ -132,7 +135,7 @@ milter::Host ChainBuilder::Impl::milter_host(const char* parameter) const {
 bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
   const config::Config& config = *parts.config;
   const config::Location where = config.where("smtpd_filters");
-  const auto elements = milter::split_braced(params->smtpd_filters);
+  const auto elements = filter::split_braced(params->smtpd_filters);
   if (!elements) {
     findings.error(where, "smtpd_filters", "unbalanced braces");
     return false;
@@ -143,6 +146,11 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
     std::shared_ptr<filter::Filter> made;
     if (inside.starts_with("milter:")) {
       made = milter::make_filter(config, *params, element, findings, milter_host("smtpd_filters"));
+    } else if (inside.starts_with("plugin:")) {
+      plugin::Host host;
+      host.resolver = [resolver = parts.resolver] { return resolver; };
+      host.log = logger_for(config, "smtpd", parts.service);
+      made = plugin::make_filter(config, *params, element, findings, std::move(host));
     } else if (inside.starts_with("lua:")) {
       findings.error(where, "smtpd_filters", fmt::format("{}: Lua filters are not supported yet; a restriction class "
                                                          "may be lua:FILE", element));

@@ -29,6 +29,7 @@ class ChainBuilder {
   // Plugins, Lua scripts, milters: never as root.
   bool add_foreign(config::Findings& findings);
   const filter::Chain& chain() const;
+  void sweep();   // once a second: idle connections to policy services are closed [loop]
   std::shared_ptr<const rewrite::Router> router() const;
 
  private:

@@ -17,6 +17,7 @@
 #include "core/daemon/front.h"
 #include "core/daemon/master.h"
 #include "core/daemon/queue_role.h"
+#include "core/queue/paths.h"
 #include "core/smtp/anvil.h"
 
 namespace millrace::daemon {
@@ -142,10 +143,10 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   const auto anvil = smtp::AnvilTable::map();
   if (!anvil) return refuse(anvil.error().context);
   setup->anvil = *anvil;
-  const auto queue_socket = net::listen_unix(queue_socket_path(*config), 0666, 511);
+  const auto queue_socket = net::listen_unix(queue::queue_socket_path(config->params().queue_directory), 0666, 511);
   if (!queue_socket) return refuse(queue_socket.error().context);
   setup->queue_listening = *queue_socket;
-  const auto control_socket = net::listen_unix(control_socket_path(*config), 0666, 64);
+  const auto control_socket = net::listen_unix(queue::control_socket_path(config->params().queue_directory), 0666, 64);
   if (!control_socket) return refuse(control_socket.error().context);
   setup->control_listening = *control_socket;
   Master master(config_directory, std::move(*setup), listeners, log);

@@ -10,6 +10,7 @@
 #include "core/daemon/chain_builder.h"
 #include "core/daemon/channel.h"
 #include "core/filter/trace.h"
+#include "core/queue/paths.h"
 #include "core/net/fiber.h"
 #include "core/queue/client.h"
 #include "core/smtp/service.h"
@@ -78,13 +79,13 @@ bool Front::build(config::Findings& findings) {
   options.warn = [this](const std::string& text) { log_.warning(text); };
   tables_ = std::make_unique<map::TableSet>(options);
   if (!setup_.dry_run) {
-    const int spool = ::open(store_directory(*setup_.config).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int spool = ::open(queue::store_directory(setup_.config->params().queue_directory).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (spool < 0) {
-      findings.error({}, "queue_directory", "cannot open " + store_directory(*setup_.config));
+      findings.error({}, "queue_directory", "cannot open " + queue::store_directory(setup_.config->params().queue_directory));
       return false;
     }
     queue::ClientOptions client;
-    client.socket_path = queue_socket_path(*setup_.config);
+    client.socket_path = queue::queue_socket_path(setup_.config->params().queue_directory);
     client.spool_directory = spool;
     client.long_queue_ids = setup_.config->params().enable_long_queue_ids;
     client.min_free_bytes = static_cast<std::uint64_t>(setup_.config->params().queue_minfree);
@@ -237,6 +238,7 @@ void Front::housekeeping() {
   TimePoint next_statistics = SteadyClock::now() + params.anvil_status_update_time;
   while (net::sleep_until(Deadline::after(seconds(1)))) {
     tables_->refresh();
+    for (auto& [index, builder] : builders_) builder->sweep();
     if (slot_ != 0 || draining_ || SteadyClock::now() < next_statistics) continue;
     next_statistics = SteadyClock::now() + params.anvil_status_update_time;
     for (const std::string& line : setup_.anvil->take_statistics(params.anvil_rate_time_unit)) anvil_log.info(line);

@@ -5,6 +5,7 @@
 #include "core/tools/conf.h"
 #include "core/tools/explain_tool.h"
 #include "core/tools/map_tool.h"
+#include "core/tools/plugin_tool.h"
 #include "core/tools/queue_tools.h"
 #include "core/tools/tool.h"
 
@@ -46,6 +47,7 @@ const Tool kTools[] = {
     {"super", millrace::tools::super_main, "delete, hold, release, requeue (postsuper)"},
     {"cat", millrace::tools::cat_main, "show a queued message (postcat)"},
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
+    {"plugin", millrace::tools::plugin_main, "list plugins"},
 };
 
 }  // namespace

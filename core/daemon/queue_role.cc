@@ -5,6 +5,7 @@
 
 #include "core/daemon/channel.h"
 #include "core/deliver/engine.h"
+#include "core/queue/paths.h"
 #include "core/net/fiber.h"
 #include "core/queue/control.h"
 #include "core/queue/server.h"
@@ -128,7 +129,7 @@ void QueueRole::give_up(const std::string& why) {
 
 void QueueRole::go() {
   queue::StoreOptions options;
-  options.directory = store_directory(*setup_.config);
+  options.directory = queue::store_directory(setup_.config->params().queue_directory);
   const auto& params = setup_.config->params();
   options.min_free_bytes = static_cast<std::uint64_t>(
       std::max<std::int64_t>(params.queue_minfree, params.message_size_limit + params.message_size_limit / 2));
@@ -151,7 +152,7 @@ void QueueRole::go() {
     engine_->stored(std::move(entry), std::move(content));
   });
   queue::ControlOptions control;
-  control.socket_path = control_socket_path(*setup_.config);
+  control.socket_path = queue::control_socket_path(setup_.config->params().queue_directory);
   control.listening_fd = setup_.control_listening;
   control.owner = setup_.owner.uid;
   control.syslog_name = setup_.config->params().syslog_name;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/base/assert.h"
+#include "core/queue/paths.h"
 
 namespace millrace::daemon {
 
@@ -22,16 +23,6 @@ SharedBlock* map_shared_block() {
 unsigned anvil_process(unsigned generation, int slot) {
   return (generation % 2) * kMaxFronts + static_cast<unsigned>(slot);
 }
-
-std::string queue_socket_path(const config::Config& config) {
-  return config.params().queue_directory + "/private/queue";
-}
-
-std::string control_socket_path(const config::Config& config) {
-  return config.params().queue_directory + "/public/control";
-}
-
-std::string store_directory(const config::Config& config) { return config.params().queue_directory + "/store"; }
 
 std::string trace_directory(const config::Config& config) { return config.params().queue_directory + "/trace"; }
 
@@ -80,7 +71,7 @@ Result<void> make_directories(const config::Config& config, const Owner& owner) 
       {queue + "/pid", 0755, false},
       {queue + "/private", 0700, true},
       {queue + "/public", 0755, true},
-      {store_directory(config), 0700, true},
+      {queue::store_directory(queue), 0700, true},
       {trace_directory(config), 0700, true},
       {config.params().data_directory, 0755, true},
   };

@@ -25,8 +25,8 @@ struct Setup {
   std::vector<int> listening;       // descriptor for each entry of plan
   SharedBlock* shared = nullptr;
   smtp::AnvilTable* anvil = nullptr;
-  int queue_listening = -1;         // of queue_socket_path()
-  int control_listening = -1;       // of control_socket_path()
+  int queue_listening = -1;         // of queue::queue_socket_path()
+  int control_listening = -1;       // of queue::control_socket_path()
   unsigned generation = 0;
   int fronts = 1;
   bool dry_run = false;             // `check`: prepare everything, touch nothing
@@ -35,10 +35,7 @@ struct Setup {
 // The number of a front among AnvilTable's processes.
 unsigned anvil_process(unsigned generation, int slot);
 
-// Paths below queue_directory.
-std::string queue_socket_path(const config::Config& config);    // fronts to queue: private/queue
-std::string control_socket_path(const config::Config& config);  // tools to queue: public/control
-std::string store_directory(const config::Config& config);
+// Below queue_directory; the queue's own paths are in core/queue/paths.h.
 std::string trace_directory(const config::Config& config);
 
 // "postfix/master" and friends: syslog_name of the service (or main.cf) with the program's name.

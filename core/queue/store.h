@@ -99,7 +99,7 @@ struct Summary {
 };
 
 struct StoreOptions {
-  std::string directory;             // queue_directory; exists, owned by us
+  std::string directory;             // store_directory(), see paths.h; exists, owned by us
   std::uint64_t min_free_bytes = 0;  // refuse below: queue_minfree and 1.5 x message_size_limit
   std::size_t side_file_bytes = 16 * 1024;
   // Do in-flight marks found at open count as deaths?  Only when the queue process alone died under its

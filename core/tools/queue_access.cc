@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/base/strings.h"
+#include "core/queue/paths.h"
 #include "core/queue/control_client.h"
 
 namespace millrace::tools {
@@ -132,23 +133,20 @@ Result<void> become_owner(const struct stat& status) {
 
 }  // namespace
 
-std::string control_socket_path(std::string_view queue_directory) {
-  return std::string(queue_directory) + "/public/control";
-}
-
 Result<std::unique_ptr<QueueAccess>> QueueAccess::open(const std::string& queue_directory) {
-  Result<queue::ControlClient> client = queue::ControlClient::connect(control_socket_path(queue_directory));
+  Result<queue::ControlClient> client = queue::ControlClient::connect(queue::control_socket_path(queue_directory));
   if (client) return std::make_unique<Remote>(std::move(*client));
   if (client.error().code != Errc::refused) return tl::unexpected(client.error());
+  const std::string directory = queue::store_directory(queue_directory);
   struct stat status {};
-  if (::stat((queue_directory + "/queue.mdb").c_str(), &status) != 0) {
+  if (::stat((directory + "/queue.mdb").c_str(), &status) != 0) {
     if (errno == ENOENT) return std::make_unique<Local>(nullptr);
     if (errno == EACCES) return fail(Errc::refused, kReserved);
-    return fail(Errc::io, queue_directory + ": " + std::strerror(errno));
+    return fail(Errc::io, directory + ": " + std::strerror(errno));
   }
   if (Result<void> became = become_owner(status); !became) return tl::unexpected(became.error());
   queue::StoreOptions options;
-  options.directory = queue_directory;
+  options.directory = directory;
   options.recover = false;
   Result<std::unique_ptr<queue::Store>> store = queue::Store::open(options);
   if (!store) return tl::unexpected(store.error());

@@ -33,6 +33,5 @@ class QueueAccess {
   virtual Result<void> flush_site(const std::string& domain) = 0;
 };
 
-std::string control_socket_path(std::string_view queue_directory);
 
 }  // namespace millrace::tools
