@@ -155,8 +155,9 @@ Result<ClientOptions> read_client_options(const config::Config& config, const co
 
 std::vector<std::string> own_addresses(const config::Config& config) {
   std::vector<std::string> out;
-  const std::string interfaces = config.value("inet_interfaces").value_or("all");
-  for (const std::string_view word : split(interfaces + " " + config.value("proxy_interfaces").value_or(""), ", \t\r\n")) {
+  const std::string interfaces =
+      config.value("inet_interfaces").value_or("all") + " " + config.value("proxy_interfaces").value_or("");
+  for (const std::string_view word : split(interfaces, ", \t\r\n")) {
     std::string address(word);
     if (address.size() > 2 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
     if (is_address_literal(address, &address)) out.push_back(address);
