@@ -126,7 +126,7 @@ def main():
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="millrace-demo.")
     os.chmod(work, 0o755)
-    plugins = os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins", "sample")
+    plugins = os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins")
     internal, milter_port, policy_port = InternalServer(), free_port(), free_port()
     others = [opendkim(work, milter_port), postgrey(work, policy_port)]
     server = Instance(args.millrace, work, """
@@ -162,7 +162,7 @@ queue_run_delay = 5s
         demo.send("greylisted, first try", "450")
         demo.send("relay attempt", "454", recipient="victim@elsewhere.example")
         demo.send("oversized", "552", body="x" * 70 + "\r\n" + "y" * 30000)
-        demo.send("refused by the plugin", "550", recipient="spamtrap@example.org")
+        demo.send("refused by the plugin", "550", recipient="spamtrap@example.org", source="127.0.0.1")
         demo.send("refused by Lua", "554", helo="localhost")
         demo.send("header_checks REJECT", "550", source="127.0.0.1", subject="You won the lottery")
         time.sleep(GREYLIST_DELAY_S + 1)

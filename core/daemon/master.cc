@@ -126,13 +126,14 @@ void Master::take_line(Child& child, std::string_view line) {
     child.state = Child::State::ready;
   } else if (line.starts_with("error ")) {
     const std::string text(line.substr(6));
+    if (!reported_.insert(text).second) return;   // every front finds the same
     if (next_ && child.generation == next_->generation) {
       log_.error(fmt::format("reload: {}", text));
     } else {
       log_.fatal(text);
       if (!serving_) fmt::print(stderr, "millrace: fatal: {}\n", text);
     }
-  } else if (line.starts_with("warning ")) {
+  } else if (line.starts_with("warning ") && reported_.insert(std::string(line)).second) {
     log_.warning(line.substr(8));
   }
 }
@@ -228,6 +229,7 @@ void Master::begin_reload() {
   setup->listening.clear();
   for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners_.fd(place.at));
   ++setup->generation;
+  reported_.clear();
   next_ = std::move(setup);
   reload_until_ = SteadyClock::now() + kPrepareLimit;
   if (auto spawned = spawn_generation(*next_); !spawned) refuse_reload(spawned.error().context);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <list>
+#include <set>
 #include <string>
 
 #include "core/daemon/setup.h"
@@ -47,6 +48,7 @@ class Master {
   log::Logger log_;
   std::list<Child> children_;
   std::list<Restart> restarts_;
+  std::set<std::string> reported_;    // findings of this generation, for the log
   bool serving_ = false;              // the first generation became ready
   bool failed_ = false;
   enum class Stopping { no, fronts, queue, kill } stopping_ = Stopping::no;

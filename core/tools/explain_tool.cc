@@ -80,7 +80,7 @@ std::string explain_text(const std::vector<std::string>& lines) {
 int explain_main(int argc, char** argv, const std::string& config_directory) {
   std::string key;
   bool json = false, usage = false;
-  for (int i = 0; i < argc; ++i) {
+  for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--json") {
       json = true;

@@ -6,7 +6,7 @@
 
 namespace millrace::tools {
 
-// argv as after "explain".  QUEUE-ID, or PID.NUMBER for a whole session as the trace names it.
+// QUEUE-ID, or PID.NUMBER for a whole session as the trace names it.
 // Exit status: 0 found, 1 nothing known, 2 usage or no trace.
 int explain_main(int argc, char** argv, const std::string& config_directory);
 
