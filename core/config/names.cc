@@ -81,7 +81,7 @@ constexpr std::array<Suffix, 16> kTransportSuffixes = {{
     {"recipient_limit", "default_recipient_limit", ValueType::integer, false},
     {"recipient_refill_delay", "default_recipient_refill_delay", ValueType::time, false},
     {"recipient_refill_limit", "default_recipient_refill_limit", ValueType::integer, false},
-    {"transport_rate_delay", "default_transport_rate_delay", ValueType::time, true},
+    {"transport_rate_delay", "default_transport_rate_delay", ValueType::time, false},
 }};
 constexpr Suffix kTimeLimit = {"time_limit", "command_time_limit", ValueType::time, false};
 

@@ -13,10 +13,48 @@
 namespace millrace::config {
 namespace {
 
-// Rows of params.def whose work is not done yet: refused like the class "refuse".  A line goes when the
+// Rows of params.def whose work is not done yet, with the class they have until then.  A line goes when the
 // code that acts on it lands.
-constexpr std::array<std::string_view, 4> kNotYet = {"content_filter", "smtpd_proxy_filter", "smtpd_sasl_auth_enable",
-                                                     "virtual_alias_maps"};
+struct NotYet {
+  std::string_view name;
+  bool refuse;
+};
+constexpr std::array<NotYet, 29> kNotYet = {{
+    {"bounce_template_file", false},
+    {"content_filter", true},
+    {"default_rbl_reply", false},
+    {"default_transport_rate_delay", false},
+    {"disable_mime_output_conversion", false},
+    {"enable_original_recipient", false},
+    {"enable_threaded_bounces", false},
+    {"header_address_token_limit", false},
+    {"import_environment", false},
+    {"in_flow_delay", false},
+    {"maps_rbl_reject_code", false},
+    {"non_smtpd_milters", false},   // there is no other way in than SMTP
+    {"qmgr_clog_warn_time", false},
+    {"receive_override_options", true},
+    {"reject_tempfail_action", true},
+    {"remote_header_rewrite_domain", true},
+    {"setgid_group", false},
+    {"smtp_per_request_deadline", false},
+    {"smtp_send_xforward_command", true},
+    {"smtp_xforward_timeout", false},
+    {"smtpd_history_flush_threshold", false},
+    {"smtpd_proxy_filter", true},
+    {"smtpd_sasl_auth_enable", true},
+    {"smtpd_tls_auth_only", false},   // no AUTH is offered at all
+    {"smtputf8_autodetect_classes", false},
+    {"strict_7bit_headers", true},
+    {"syslog_facility", false},
+    {"transport_retry_time", false},
+    {"virtual_alias_maps", true},
+}};
+
+const NotYet* not_yet_row(std::string_view name) {
+  const auto* at = std::find_if(kNotYet.begin(), kNotYet.end(), [name](const NotYet& row) { return row.name == name; });
+  return at == kNotYet.end() ? nullptr : at;
+}
 
 // For these an empty value is a value: nobody is authorized.
 constexpr std::array<std::string_view, 3> kEmptyMatters = {"authorized_flush_users", "authorized_mailq_users",
@@ -27,7 +65,7 @@ struct Exception {
   std::string_view name, value;
   bool silent;
 };
-constexpr std::array<Exception, 10> kExceptions = {{
+constexpr std::array<Exception, 11> kExceptions = {{
     {"lmtp_dns_support_level", "enabled", true},
     {"postscreen_bare_newline_action", "ignore", true},
     {"postscreen_denylist_action", "ignore", true},
@@ -36,6 +74,7 @@ constexpr std::array<Exception, 10> kExceptions = {{
     {"postscreen_non_smtp_command_action", "ignore", true},
     {"postscreen_pipelining_action", "ignore", true},
     {"postscreen_tls_security_level", "none", true},
+    {"receive_override_options", "no_address_mappings", true},   // there are none
     {"smtp_dns_support_level", "enabled", true},
     {"tls_config_file", "none", false},
 }};
@@ -85,7 +124,7 @@ class Support {
 
   void check_row(const NameRow& row, const Service* service, const Location& where) {
     const std::string name(row.name);
-    const bool not_yet = contains(kNotYet, row.name);
+    const NotYet* not_yet = not_yet_row(row.name);
     switch (row.name_class) {
       case NameClass::through: return;
       case NameClass::legacy: return check_legacy(row, where);
@@ -93,7 +132,7 @@ class Support {
         return findings_.warning(where, name, "read-only parameter: the value is ignored");
       case NameClass::acted:
         if (derived_.count(name) != 0) check_type(row, service, where);
-        if (!not_yet) return;
+        if (not_yet == nullptr) return;
         break;
       case NameClass::harmless:
       case NameClass::refuse:
@@ -103,7 +142,7 @@ class Support {
     if (value.empty() && !contains(kEmptyMatters, row.name)) return;
     const std::string fallback = row.type == ValueType::raw ? std::string(row.fallback) : config_.expand(row.fallback, service);
     if (same_value(row.type, row.fallback, value, fallback)) return;
-    bool refuse = not_yet || row.name_class == NameClass::refuse;
+    bool refuse = not_yet != nullptr ? not_yet->refuse : row.name_class == NameClass::refuse;
     for (const Exception& exception : kExceptions) {
       if (exception.name != row.name || !iequals(exception.value, value)) continue;
       if (exception.silent) return;
@@ -136,7 +175,8 @@ class Support {
   void check_legacy(const NameRow& legacy, const Location& where) {
     if (config_.value(legacy.name).value_or("").empty()) return;
     for (const NameRow& row : name_rows()) {
-      if (row.name_class != NameClass::refuse && !contains(kNotYet, row.name)) continue;
+      const NotYet* not_yet = not_yet_row(row.name);
+      if (row.name_class != NameClass::refuse && (not_yet == nullptr || !not_yet->refuse)) continue;
       for_each_macro(row.fallback, [&](std::string_view name) {
         if (name != legacy.name) return;
         findings_.error(where, std::string(legacy.name), fmt::format("old name of {}, which is not supported yet", row.name));
