@@ -65,8 +65,8 @@ void apply_header_policy(Message& message, const HeaderPolicy& policy, std::stri
     if (iequals(name, prefix + "Message-Id")) seen_id = true;
     if (iequals(name, prefix + "Date")) seen_date = true;
     if (iequals(name, prefix + "From")) seen_from = true;
-    for (const char* destination : {"To", "Cc", "Bcc"}) {
-      if (iequals(name, prefix + destination)) has_recipients = true;
+    for (const char* destination : {"To", "Cc", "Resent-To", "Resent-Cc"}) {
+      if (iequals(name, destination)) has_recipients = true;
     }
   }
   if (!policy.drop.empty()) {

@@ -13,7 +13,7 @@ namespace millrace::mime {
 
 struct HeaderPolicy {
   std::vector<std::string> drop;        // message_drop_headers
-  bool add_missing = false;             // always_add_missing_headers, or a local client
+  bool add_missing = false;             // always_add_missing_headers, or a client whose headers are ours to rewrite
   bool long_queue_ids = false;          // form of a generated Message-Id
   std::string host;                     // myhostname
   std::string undisclosed_recipients;   // undisclosed_recipients_header; "" adds none

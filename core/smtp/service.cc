@@ -228,7 +228,8 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   context->reject_characters = mime::CharacterSet(params.message_reject_characters).without("\r\n");
   context->expansion_filter = mime::CharacterSet(params.smtpd_expansion_filter);
   context->header_policy.drop = mime::parse_header_names(params.message_drop_headers);
-  context->header_policy.add_missing = params.always_add_missing_headers;
+  context->header_policy.add_missing =
+      params.always_add_missing_headers || !params.remote_header_rewrite_domain.empty();
   context->header_policy.long_queue_ids = params.enable_long_queue_ids;
   context->header_policy.host = params.myhostname;
   context->header_policy.undisclosed_recipients = params.undisclosed_recipients_header;

@@ -80,6 +80,7 @@ bool Session::admit(Reply& refusal) {
   }
   if (!is_limited_client()) return true;
   client_slot_ = anvil.connect(service_.name, shown_address());
+  facts_.client_connections = client_slot_.count;
   const auto over = [](std::uint32_t value, std::int64_t limit) { return limit > 0 && value > limit; };
   const char* what = nullptr;
   std::uint32_t value = 0;

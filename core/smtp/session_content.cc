@@ -150,7 +150,13 @@ Reply Session::receive_chunk() {
     stream_.consume(taken);
     left -= taken;
   }
-  if (skip) return std::exchange(chunk_reply_, {}).value();
+  if (skip) {
+    if (chunk_.last) {   // nothing more belongs to that message
+      end_transaction();
+      chunks_failed_ = false;
+    }
+    return std::exchange(chunk_reply_, {}).value();
+  }
   if (chunk_.last) {
     transaction_->content->decoder.finish(canonical);
     take(canonical);

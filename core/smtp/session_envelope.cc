@@ -41,22 +41,23 @@ Reply Session::greet_name(const Input& input, bool extended) {
   if (input.words.size() < 2) return Reply(501, "", extended ? "Syntax: EHLO hostname" : "Syntax: HELO hostname");
   std::string name = neutered(input.argument(1));
   const std::string saved_name = std::exchange(facts_.helo_name, name);
-  const std::string saved_protocol = facts_.protocol;
-  // HELO after EHLO does not go back to SMTP: that would blind the test for improper pipelining.
-  if (extended) facts_.protocol = "ESMTP";
   end_transaction();
   chunks_failed_ = false;
-  const filter::Verdict verdict = ask(filter::Stage::helo, &input, facts_.helo_name, 2);
-  end_transaction();
-  if (verdict.refuses()) {
-    Reply reply = refusal(verdict);
-    if (!verdict.sticky || reply.closes()) {
-      facts_.helo_name = saved_name;
-      facts_.protocol = saved_protocol;
-      return reply;
+  // Who refused the connection for good need not be asked again.
+  if (!sticky_) {
+    const filter::Verdict verdict = ask(filter::Stage::helo, &input, facts_.helo_name, 2);
+    end_transaction();
+    if (verdict.refuses()) {
+      Reply reply = refusal(verdict);
+      if (!verdict.sticky || reply.closes()) {
+        facts_.helo_name = saved_name;
+        return reply;
+      }
+      sticky_ = verdict;
     }
-    sticky_ = verdict;
   }
+  // HELO after EHLO does not go back to SMTP: that would blind the test for improper pipelining.
+  if (extended) facts_.protocol = "ESMTP";
   return extended ? keywords() : Reply(250, "", params_.myhostname);
 }
 

@@ -40,6 +40,18 @@ TEST_CASE("mime cleanup: missing headers are added for local clients", "[mime][c
   CHECK(log == std::vector<std::string>{"message-id=<20010101000000.ABC@mx.example>"});
 }
 
+TEST_CASE("mime cleanup: without a visible recipient there is a header for that", "[mime][cleanup]") {
+  HeaderPolicy policy;
+  policy.add_missing = true;
+  policy.undisclosed_recipients = "To: undisclosed-recipients:;";
+  for (const char* text : {"Bcc: x\r\n\r\n", "Resent-Cc: y\r\n\r\n"}) {
+    Message message = parse(text);
+    std::vector<std::string> log;
+    apply_header_policy(message, policy, "ABC", "a@b", kWhen, log);
+    CHECK((message.find("To") != nullptr) == (text[0] == 'B'));
+  }
+}
+
 TEST_CASE("mime cleanup: remote mail without an id is logged so", "[mime][cleanup]") {
   Message message = parse("Subject: x\r\n\r\n");
   std::vector<std::string> log;

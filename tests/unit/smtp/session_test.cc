@@ -170,6 +170,26 @@ TEST_CASE("smtp session: BDAT", "[smtp][session]") {
   CHECK(talk.sink.stored[0].body == "half line\r\n");
 }
 
+TEST_CASE("smtp session: a refused last chunk ends the transaction", "[smtp][session]") {
+  Conversation talk;
+  talk.filter->at = [](filter::Stage stage, filter::Context&) {
+    return stage == filter::Stage::data ? filter::Verdict::reply(554, "5.7.1", "at data") : filter::Verdict();
+  };
+  CHECK(talk.pieces({"EHLO c\r\n", "MAIL FROM:<a@b>\r\n", "RCPT TO:<b@c>\r\n", "BDAT 3 LAST\r\nabc", "MAIL FROM:<a@b>\r\n"}) ==
+        kGreeting + kEhlo + kMailOk + kRcptOk + "554 5.7.1 at data\r\n" + kMailOk);
+}
+
+TEST_CASE("smtp session: EHLO is asked about before it makes the session ESMTP", "[smtp][session]") {
+  Conversation talk;
+  std::string protocol;
+  talk.filter->at = [&](filter::Stage stage, filter::Context& context) {
+    if (stage == filter::Stage::helo) protocol += context.session.protocol + " ";
+    return filter::Verdict();
+  };
+  talk({"EHLO c", "HELO c"});
+  CHECK(protocol == "SMTP ESMTP ");
+}
+
 TEST_CASE("smtp session: content is read to its end whatever is wrong", "[smtp][session]") {
   Conversation talk("message_size_limit = 3000\nhopcount_limit = 3\n");
   std::string big;
