@@ -16,8 +16,7 @@ void Channel::line(std::string_view word, std::string_view text) {
 
 void Channel::report(const config::Findings& findings) {
   for (const auto& finding : findings.lines) {
-    line(finding.is_error ? "error" : "warning",
-         fmt::format("{}: {}: {}", finding.where.to_text(), finding.parameter, finding.text));
+    line(finding.is_error ? "error" : "warning", finding.to_text());
   }
 }
 

@@ -33,8 +33,7 @@ std::string pid_path(const config::Config& config) { return config.params().queu
 std::shared_ptr<const config::Config> load(const std::string& directory, config::Findings& findings) {
   auto config = config::Config::load(directory, findings);
   for (const auto& line : findings.lines) {
-    say(fmt::format("{}: {}: {}: {}", line.is_error ? "fatal" : "warning", line.where.to_text(), line.parameter,
-                    line.text));
+    say(fmt::format("{}: {}", line.is_error ? "fatal" : "warning", line.to_text()));
   }
   return config;
 }
@@ -116,7 +115,7 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   auto setup = make_setup(config, findings);
   if (!setup) return refuse(setup.error().context);
   for (std::size_t i = reported; i < findings.lines.size(); ++i) {
-    say(fmt::format("fatal: {}: {}", findings.lines[i].where.to_text(), findings.lines[i].text));
+    say("fatal: " + findings.lines[i].to_text());
   }
   if (findings.has_errors()) return 1;
   if (auto made = make_directories(*config, setup->owner); !made) return refuse(made.error().context);
@@ -126,7 +125,7 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   setup->log_options = *log_options;
   const log::Logger log = logger_for(*config, "master");
   for (const auto& line : findings.lines) {
-    log.warning(fmt::format("{}: {}: {}", line.where.to_text(), line.parameter, line.text));
+    log.warning(line.to_text());
   }
   PidFile lock;
   if (auto opened = lock.open(pid_path(*config), true); !opened) return refuse(opened.error().context);
@@ -250,7 +249,7 @@ int check_main(const std::string& config_directory) {
   }
   for (std::size_t i = reported; i < findings.lines.size(); ++i) {
     const auto& line = findings.lines[i];
-    say(fmt::format("{}: {}: {}", line.is_error ? "fatal" : "warning", line.where.to_text(), line.text));
+    say(fmt::format("{}: {}", line.is_error ? "fatal" : "warning", line.to_text()));
   }
   setup->dry_run = true;
   setup->log_options.threaded = false;

@@ -210,7 +210,7 @@ void Master::begin_reload() {
   setup->config = config::Config::load(config_directory_, findings);
   setup->plan = plan_listeners(*setup->config, findings);
   for (const auto& line : findings.lines) {
-    const std::string text = fmt::format("{}: {}: {}", line.where.to_text(), line.parameter, line.text);
+    const std::string text = line.to_text();
     line.is_error ? log_.error(text) : log_.warning(text);
   }
   const auto refuse = [&](const std::string& why) {

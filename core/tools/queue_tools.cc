@@ -48,7 +48,7 @@ Result<Setup> read_setup(const std::string& config_directory) {
   const auto config = config::Config::load(config_directory, findings);
   for (const auto& line : findings.lines) {
     if (line.is_error && (line.parameter == "queue_directory" || line.where.line == 0)) {
-      return fail(Errc::config, line.where.to_text() + ": " + line.text);
+      return fail(Errc::config, line.to_text());
     }
   }
   return Setup{config->params().queue_directory, config->params().enable_long_queue_ids};
