@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/strings.h"
@@ -17,6 +18,22 @@ class ScriptedResolver : public net::Resolver {
     net::DnsAnswer& answer = answers_[{lower(name), type}];
     answer.status = net::DnsStatus::ok;
     for (std::string& value : values) answer.records.push_back({300, 0, 0, 0, std::move(value)});
+  }
+  void a(const std::string& name, const std::string& address) {
+    net::DnsAnswer& answer = answers_[{lower(name), net::DnsType::a}];
+    answer.status = net::DnsStatus::ok;
+    answer.records.push_back({300, 0, 0, 0, address});
+  }
+  void mx(const std::string& name, const std::vector<std::pair<std::uint16_t, std::string>>& list) {
+    net::DnsAnswer& answer = answers_[{lower(name), net::DnsType::mx}];
+    answer.status = net::DnsStatus::ok;
+    for (const auto& [preference, host] : list) answer.records.push_back({300, preference, 0, 0, host});
+  }
+  // The name servers of this name do not answer.
+  void temporary(const std::string& name) {
+    for (const net::DnsType type : {net::DnsType::a, net::DnsType::aaaa, net::DnsType::mx}) {
+      answers_[{lower(name), type}].status = net::DnsStatus::temporary;
+    }
   }
   net::DnsAnswer query(std::string_view name, net::DnsType type, Deadline deadline) override {
     questions.emplace_back(name);
