@@ -78,6 +78,15 @@ bool Session::admit(Reply& refusal) {
     refusal = Reply(421, "4.3.2", "All server ports are busy");
     return false;
   }
+  return admit_client(refusal);
+}
+
+// Again after XCLIENT: limits are those of the client that it names.
+bool Session::admit_client(Reply& refusal) {
+  if (!service_.anvil) return true;
+  Anvil anvil = *service_.anvil;
+  anvil.disconnect(std::exchange(client_slot_, {}));
+  facts_.client_connections = 0;
   if (!is_limited_client()) return true;
   client_slot_ = anvil.connect(service_.name, shown_address());
   facts_.client_connections = client_slot_.count;
@@ -103,7 +112,7 @@ void Session::converse() {
   for (;;) {
     if (reply.then == Reply::Then::restart) {
       current_.reset();
-      reply = greet();
+      reply = admit_client(reply) ? greet() : reply;
       continue;
     }
     if (reply.then == Reply::Then::chunk) {

@@ -57,6 +57,7 @@ class Session {
 
   // session.cc: the talk
   bool admit(Reply& refusal);       // maxproc, anvil
+  bool admit_client(Reply& refusal);
   void converse();
   Reply greet();
   Reply next_command();
