@@ -68,6 +68,18 @@ class PidFile {
   int fd_ = -1;
 };
 
+// Takes the lock.  Children of a master that was killed still hold it, and the sockets, until they notice:
+// then it is waited for, for 5 s.
+bool take_over(const PidFile& lock) {
+  for (int i = 0; i < 500; ++i) {
+    if (lock.try_lock()) return true;
+    const pid_t pid = lock.read_pid();
+    if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) return false;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  return false;
+}
+
 // The process id of the running master; 0 when there is none.
 pid_t running_master(const config::Config& config) {
   PidFile file;
@@ -129,7 +141,7 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   }
   PidFile lock;
   if (auto opened = lock.open(pid_path(*config), true); !opened) return refuse(opened.error().context);
-  if (!lock.try_lock()) {
+  if (!take_over(lock)) {
     return refuse(fmt::format("a mail system is already running on {} (process {})",
                               config->params().queue_directory, lock.read_pid()));
   }

@@ -205,6 +205,7 @@ def copies(args, work):
 
 def serve_copy(args, work, image, wanted):
     where = tempfile.mkdtemp(dir=work)
+    os.chmod(where, 0o755)
     mounted = os.path.join(where, "mnt")
     os.makedirs(mounted)
     shell("mount", "-o", "loop", image, mounted)
