@@ -313,7 +313,9 @@ int Master::run(int ready_fd) {
         ++it;
         continue;
       }
-      if (auto spawned = spawn(it->kind, it->slot, current_); !spawned) {
+      Setup setup = current_;
+      setup.queue_died = it->kind == Child::Kind::queue;
+      if (auto spawned = spawn(it->kind, it->slot, setup); !spawned) {
         log_.error(spawned.error().context);
         it->at = SteadyClock::now() + kRestartDelay;
         ++it;

@@ -133,6 +133,7 @@ void QueueRole::go() {
   const auto& params = setup_.config->params();
   options.min_free_bytes = static_cast<std::uint64_t>(
       std::max<std::int64_t>(params.queue_minfree, params.message_size_limit + params.message_size_limit / 2));
+  options.count_deaths = setup_.queue_died;   // a power cut or a kill of everything is no message's fault
   options.log = log_;
   options.on_failure = [this](const Error& error) {
     // From a thread of the store.  Nothing can be stored any more: a new process recovers.

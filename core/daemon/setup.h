@@ -29,6 +29,7 @@ struct Setup {
   int control_listening = -1;       // of queue::control_socket_path()
   unsigned generation = 0;
   int fronts = 1;
+  bool queue_died = false;          // the queue process before this one crashed by itself
   bool dry_run = false;             // `check`: prepare everything, touch nothing
 };
 
