@@ -12,7 +12,7 @@ if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
 # Unit tests of what shares state across threads or processes: they also run under TSan.
-set(MILLRACE_THREAD_TESTS base net smtp queue filter)
+set(MILLRACE_THREAD_TESTS base net smtp queue filter plugin)
 find_program(MOLD_PROGRAM mold)
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)

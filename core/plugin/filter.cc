@@ -28,7 +28,8 @@ std::uint32_t stage_bit(Stage stage) {
 
 // The call is over for both sides: its handles die, or wait for a late complete().
 void finish_call(const std::shared_ptr<Call>& call, bool on_plugin_fiber) {
-  Instance& instance = *call->instance;
+  const std::shared_ptr<Instance> keep = call->instance;
+  Instance& instance = *keep;
   instance.gate().leave();
   bool waits;
   {
@@ -40,7 +41,11 @@ void finish_call(const std::shared_ptr<Call>& call, bool on_plugin_fiber) {
     call->instance->messages.remove(call->message_handle);
   };
   if (!waits) return forget();
-  if (!MR_HAS(mr_filter, &instance.filter(), cancel) || instance.filter().cancel == nullptr) return;
+  if (!MR_HAS(mr_filter, &instance.filter(), cancel) || instance.filter().cancel == nullptr) {
+    call->instance.reset();   // it waits in the tables of the instance, which it must not keep alive
+    call->session.reset();
+    return;
+  }
   const auto cancel = [call, forget] {
     const mr_filter& filter = call->instance->filter();
     const net::LoopHolder holder(call->instance->label().c_str());

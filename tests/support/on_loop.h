@@ -25,4 +25,12 @@ inline void on_loop(const std::function<void()>& body, net::Stack stack = net::S
   if (thrown) std::rethrow_exception(thrown);
 }
 
+// The same, and lets fibers that the body started at its end (farewells, closes) have their turn.
+inline void on_loop_to_end(const std::function<void()>& body) {
+  on_loop([&] {
+    body();
+    (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(5)));
+  });
+}
+
 }  // namespace millrace::test

@@ -1,6 +1,7 @@
 // A Resolver with given answers; others are NXDOMAIN.  Each question may take a while.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -37,7 +38,9 @@ class ScriptedResolver : public net::Resolver {
   }
   net::DnsAnswer query(std::string_view name, net::DnsType type, Deadline deadline) override {
     questions.emplace_back(name);
+    most_at_once = std::max(most_at_once, ++at_once);
     if (delay.count() > 0) (void)net::sleep_until(Deadline::after(delay).earlier(ignore_deadline ? Deadline::never() : deadline));
+    --at_once;
     const auto found = answers_.find({lower(name), type});
     if (found != answers_.end()) return found->second;
     net::DnsAnswer none;
@@ -49,6 +52,7 @@ class ScriptedResolver : public net::Resolver {
   std::chrono::milliseconds delay{0};
   bool ignore_deadline = false;
   std::vector<std::string> questions;
+  int at_once = 0, most_at_once = 0;
 
  private:
   std::map<std::pair<std::string, net::DnsType>, net::DnsAnswer> answers_;

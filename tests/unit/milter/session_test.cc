@@ -75,7 +75,7 @@ class Client {
 
 TEST_CASE("milter session: events and macros of a message, as Postfix sends them", "[milter]") {
   ScriptedMilter peer(kAll, always(packet('c')));
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.envelope.queue_id = "QID";
     client.envelope.sender = "a@b";
@@ -103,7 +103,7 @@ TEST_CASE("milter session: events and macros of a message, as Postfix sends them
 
 TEST_CASE("milter session: the end of the session says QUIT by itself", "[milter]") {
   ScriptedMilter peer(kAll, always(packet('c')));
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.at(Stage::connect);
     client.session.reset();
@@ -137,7 +137,7 @@ TEST_CASE("milter session: answers to commands", "[milter]") {
   ScriptedMilter peer(kAll, [&](char command, const std::string&) {
     return command == 'O' ? "" : command == 'M' ? std::string(c.answer) : packet('c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.at(Stage::connect);
     const auto verdict = client.at(Stage::mail, "<a@b>");
@@ -155,7 +155,7 @@ TEST_CASE("milter session: what is said of the session at connect and helo stick
   ScriptedMilter peer(kAll, [&](char command, const std::string&) {
     return command == 'O' ? "" : packet(command == (stage == Stage::connect ? 'C' : 'H') ? 'r' : 'c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     if (stage == Stage::helo) client.at(Stage::connect);
     const auto verdict = client.at(stage, "h");
@@ -175,7 +175,7 @@ TEST_CASE("milter session: accept and discard end a filter's interest in the mes
     return c == 'O' ? "" : packet(c == command ? 'a' : 'c');
   });
   const Stage at = stage;
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.header("A", "b");
     CHECK(client.whole().action == Action::proceed);
@@ -204,7 +204,7 @@ TEST_CASE("milter session: edits at the end of the message", "[milter]") {
   ScriptedMilter peer(kAll, [&](char c, const std::string&) {
     return c == 'O' ? "" : c == 'E' ? edits + end : packet('c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.header("Subject", "old");
     client.header("Gone", "x");
@@ -239,7 +239,7 @@ TEST_CASE("milter session: a large body goes in pieces of 65535 octets and may b
   ScriptedMilter peer({6, 0x1ff, 0x400, {}}, [&](char c, const std::string&) {
     return c == 'O' ? "" : packet(c == 'B' && skip ? 's' : 'c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     REQUIRE(client.content.body.append(std::string(140000, 'x') + "\r\n"));
     CHECK(client.whole().action == Action::proceed);
@@ -272,7 +272,7 @@ TEST_CASE("milter session: negotiation leaves out events, answers and old versio
     const bool silent = (c.bits & p::kNoReplyHeader) != 0 && command != 'E' && !(command == 'B' && !(c.bits & p::kNoReplyBody));
     return command == 'O' || silent ? "" : packet('c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer);
     client.header("A", "1");
     client.header("B", "2");
@@ -297,7 +297,7 @@ TEST_CASE("milter session: macro lists the filter asks for, leading space, refus
   options.macros[0] = "{daemon_name}";
   options.macros[3] = "{rcpt_mailer} {rcpt_host} {rcpt_addr}";
   ScriptedMilter peer(options, always(packet('c')));
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer, "milter_macro_daemon_name = D\n");
     client.header("A", "1");
     client.at(Stage::connect);
@@ -328,7 +328,7 @@ TEST_CASE("milter session: a filter that is not there, hangs, closes or babbles 
     if (command == 'E') return packet('h', "X-Half\0done\0"sv) + packet('c');
     return command == 'O' ? "" : packet('c');
   });
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer, "", "default_action=" + std::string(policy.name));
     client.header("A", "1");
     REQUIRE(client.content.body.append("x\r\n"));
@@ -343,7 +343,7 @@ TEST_CASE("milter session: a filter that is not there, hangs, closes or babbles 
 
 TEST_CASE("milter session: connections beyond the limit wait, and not for ever", "[milter]") {
   ScriptedMilter peer(kAll, always(packet('c')));
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(peer, "", "max_connections=1, connect_timeout=1s");
     CHECK(client.at(Stage::connect).action == Action::proceed);
     filter::ChainSession second(client.chain, client.facts, nullptr, log::Logger());
@@ -359,7 +359,7 @@ TEST_CASE("milter session: connections beyond the limit wait, and not for ever",
 
 TEST_CASE("milter session: nobody listens", "[milter]") {
   std::unique_ptr<ScriptedMilter> peer = std::make_unique<ScriptedMilter>(kAll, always(packet('c')));
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     Client client(*peer);
     peer.reset();
     const auto verdict = client.at(Stage::connect);

@@ -68,7 +68,7 @@ struct Rig {
 }  // namespace
 
 TEST_CASE("sample plugin: recipients, listed clients, a header", "[plugin]") {
-  test::on_loop([] {
+  test::on_loop_to_end([] {
     Rig rig("{ plugin:sample, { reject_recipient = spamtrap@ @bad.example x@y.example }, dnsbl=zone.example, header=X-Sample }");
     REQUIRE(rig.problem.empty());
     const auto verdict = rig.rcpt("SpamTrap@dest.example");
@@ -116,7 +116,7 @@ TEST_CASE("header_checks plugin: actions on headers and body", "[plugin]") {
       {"", "/^last/ PREPEND before", Action::proceed, 0, "", "", "a line\r\nbad line\r\nbefore\r\nlast\r\n"},
   }));
   CAPTURE(c.rules, c.body_rules);
-  test::on_loop([&] {
+  test::on_loop_to_end([&] {
     std::string element = "{ plugin:header_checks";
     if (!c.rules.empty()) element += ", { header_checks = pcre:{{" + c.rules + "}} }";
     if (!c.body_rules.empty()) element += ", { body_checks = pcre:{{" + c.body_rules + "}} }";
@@ -136,7 +136,7 @@ TEST_CASE("header_checks plugin: actions on headers and body", "[plugin]") {
 }
 
 TEST_CASE("header_checks plugin: envelope actions and refused configurations", "[plugin]") {
-  test::on_loop([] {
+  test::on_loop_to_end([] {
     Rig rig("{ plugin:header_checks, { header_checks = pcre:{{/^Subject: r/ REDIRECT new@x}, {/^Subject: b/ BCC bcc@x}} } }");
     REQUIRE(rig.problem == "");
     rig.envelope.recipients = {{"a@x", "a@x", "", 0}, {"b@x", "b@x", "", 0}};
