@@ -24,6 +24,7 @@ using std::chrono::seconds;
 
 constexpr std::uint32_t kImbalance = 8;      // sessions above the mean at which a front leaves the listener out
 constexpr milliseconds kBalanceCheck{20};    // while it does
+constexpr seconds kPassLimit{5};             // for the descriptor, once a "pass" service was connected to
 constexpr milliseconds kStopGrace{1200};     // sessions end by themselves (421) for this long, then are woken
 
 class Front {
@@ -47,6 +48,7 @@ class Front {
   void command(std::string_view word);
   void accept_all();
   void accepted(const std::shared_ptr<smtp::ServiceContext>& context, int fd);
+  void take_passed(const std::shared_ptr<smtp::ServiceContext>& context, int channel);
   void session_ended();
   void balance();
   bool above_mean() const;
@@ -183,7 +185,9 @@ void Front::accept_all() {
   for (std::size_t i = 0; i < setup_.plan.size(); ++i) {
     const auto context = contexts_[setup_.plan[i].service];
     acceptors_.push_back(std::make_unique<net::Acceptor>(
-        setup_.listening[i], [this, context](int fd) { accepted(context, fd); }));
+        setup_.listening[i], [this, context, passed = setup_.config->services()[setup_.plan[i].service].type == "pass"](int fd) {
+          passed ? take_passed(context, fd) : accepted(context, fd);
+        }));
   }
 }
 
@@ -202,6 +206,23 @@ void Front::accepted(const std::shared_ptr<smtp::ServiceContext>& context, int f
   } else if (setup_.fronts > 1 && above_mean()) {
     balance();
   }
+}
+
+// A "pass" service (master(5)): whoever connects hands over the client's socket and nothing else.
+void Front::take_passed(const std::shared_ptr<smtp::ServiceContext>& context, int channel) {
+  const auto started = loop_.spawn(net::Stack::session, [this, context, channel] {
+    net::MessageSocket socket(channel);
+    std::string bytes;
+    std::vector<int> passed;
+    const auto received = socket.receive(bytes, passed, Deadline::after(kPassLimit));
+    if (!received || passed.size() != 1) {
+      log_.warning(fmt::format("service {}: no client was passed", context->name));
+      for (const int fd : passed) ::close(fd);
+      return;
+    }
+    accepted(context, passed.front());
+  });
+  if (!started) ::close(channel);
 }
 
 void Front::session_ended() {
