@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")/.."
 contrib/packages.sh
 cmake --preset release
-cmake --build --preset release
+cmake --build --preset release --target millrace plugins
 exec /usr/bin/python3 contrib/demo.py --millrace build/release/millrace "$@"
