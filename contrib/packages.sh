@@ -10,6 +10,9 @@ packages="
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
   opendkim opendkim-tools postgrey postfix swaks pflogsumm python3-dkim mandoc
 "
+# The unprivileged user for machines without Postfix's.
+getent passwd millrace > /dev/null || useradd --system --user-group --no-create-home --home-dir /nonexistent \
+  --shell /usr/sbin/nologin millrace
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
