@@ -123,10 +123,13 @@ milter::Host ChainBuilder::Impl::milter_host(const char* parameter) const {
   host.parameter = parameter;
   host.where = parts.config->where(parameter);
   host.chroot = parts.service->chroot;
-  host.route = [router = router](std::string_view address, bool) -> std::optional<milter::Hop> {
-    const auto route = router->resolve(address, "");
+  // Mail to the null address goes to MAILER-DAEMON at this host; the macro stays empty.
+  host.route = [router = router, daemon = params->empty_address_recipient + "@" + params->myhostname](
+                   std::string_view address, bool) -> std::optional<milter::Hop> {
+    const auto route = router->resolve(address.empty() ? std::string_view(daemon) : address, "");
     if (!route) return std::nullopt;
-    return milter::Hop{rewrite::quote_local(route->recipient), route->transport, route->nexthop};
+    return milter::Hop{address.empty() ? std::string() : rewrite::quote_local(route->recipient), route->transport,
+                       route->nexthop};
   };
   return host;
 }

@@ -30,8 +30,10 @@ bool same_address(std::string_view a, std::string_view b) {
   return a.substr(0, at_a) == b.substr(0, at_b) && iequals(a.substr(at_a), b.substr(at_b));
 }
 
+// Blanks are let pass where milters write them, as Postfix does: a field whose name begins with one reads as
+// part of the field above it.  Nothing here can end a field or the section.
 bool is_field_name(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127 && c != ':'; });
+  return !trim(name).empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c < 127 && c != ':'; });
 }
 
 Header make_header(const Edit& edit) {
@@ -151,6 +153,9 @@ Result<void> apply_one(const Edit& edit, Draft& draft, const mime::Envelope& env
     case Kind::prepend_header:
       if (!is_field_name(edit.name)) return fail(Errc::protocol, "bad header name \"" + printable(edit.name) + "\"");
       if (!draft.headers) draft.headers = message.headers;
+      if (edit.name.front() == ' ' && (draft.headers->empty() || (edit.kind == Kind::insert_header && edit.index == 0))) {
+        return fail(Errc::protocol, "header name \"" + printable(edit.name) + "\" with nothing above it");
+      }
       edit_headers(edit, *draft.headers);
       return {};
     case Kind::add_recipient:

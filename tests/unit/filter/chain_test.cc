@@ -161,7 +161,7 @@ TEST_CASE("chain: a filter that fails gives its default action and none of its e
 TEST_CASE("chain: later filters see the edits of earlier ones, and an impossible edit is a failure", "[filter]") {
   Bench bench;
   bench.add("a", {.edits = {{Edit::Kind::add_header, 0, "X-A", "1"}}});
-  auto& b = bench.add("b", {.edits = {{Edit::Kind::add_header, 0, "X-B", "1"}, {Edit::Kind::add_header, 0, "bad name", "1"}}});
+  auto& b = bench.add("b", {.edits = {{Edit::Kind::add_header, 0, "X-B", "1"}, {Edit::Kind::add_header, 0, "bad:name", "1"}}});
   b.options.default_action = Verdict::reply(451, "4.7.1", "b is broken");
   CHECK(bench.content().text == "b is broken");
   CHECK(bench.diary == Diary{"a message 0", "b message 1"});

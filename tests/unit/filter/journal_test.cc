@@ -108,3 +108,14 @@ TEST_CASE("edits: a new body takes the place of the old", "[filter]") {
   REQUIRE(apply(journal, envelope, message, nullptr));
   CHECK(message.body.memory() == "new body\r\n");
 }
+
+TEST_CASE("edits: blanks in a milter's header name are let pass, below another field only", "[filter]") {
+  CHECK(edited({{Kind::add_header, 0, " N", "v"}}) == "Received: ours|Received: theirs|X: 1|X: 2|X: 3| N: v|");
+  for (const auto& [index, name] : {std::pair<std::size_t, std::string>(0, " N"), {1, " "}, {1, "N\n"}, {1, "N:"}}) {
+    mime::Message message = sample();
+    mime::Envelope envelope;
+    Journal journal;
+    journal.add({Kind::insert_header, index, name, "v"});
+    CHECK_FALSE(apply(journal, envelope, message, nullptr));
+  }
+}
