@@ -51,7 +51,7 @@ Result<Element> parse_element(std::string_view text) {
 }
 
 Result<bool> set_common_option(Options& options, const KeyValue& pair) {
-  const auto& [name, value] = pair;
+  const std::string &name = pair.first, &value = pair.second;
   const auto wrong = [&](std::string_view what) { return fail(Errc::config, name + ": \"" + value + "\" is " + std::string(what)); };
   if (name == "timeout") {
     const auto span = config::parse_time(value);
