@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ Result<Child> spawn_child(Child::Kind kind, int slot, unsigned generation,
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::mallopt(M_ARENA_MAX, 2);  // what TLS handshakes on worker threads free is not kept once per thread
     ::_exit(body(ends[1]));
   }
   ::close(ends[1]);
