@@ -21,7 +21,7 @@ find_package(fmt REQUIRED)
 add_library(millrace_options INTERFACE)
 target_compile_features(millrace_options INTERFACE cxx_std_20)
 target_compile_options(millrace_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow=local -Wno-missing-field-initializers -fno-omit-frame-pointer
+  -Wall -Wextra -Wpedantic $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wno-missing-field-initializers -fno-omit-frame-pointer
   $<$<BOOL:${MILLRACE_WERROR}>:-Werror>)
 target_include_directories(millrace_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/sdk/include)
 target_link_libraries(millrace_options INTERFACE fmt::fmt Threads::Threads)

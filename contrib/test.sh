@@ -7,20 +7,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 contrib/packages.sh
 export CCACHE_SLOPPINESS=pch_defines,time_macros
+# Configures and builds a preset (target by choice), quietly; on failure the errors are shown.
+build() {
+  step "build $1"
+  cmake --preset "$1" > /dev/null
+  if ! cmake --build --preset "$1" ${2:+--target "$2"} > "build/$1.log" 2>&1; then
+    grep -E -A 6 'error|FAILED|undefined' "build/$1.log" | head -n 60
+    exit 1
+  fi
+}
 step() { printf '\n== %s (%s)\n' "$*" "$(date +%H:%M:%S)"; }
 
-step release
-cmake --preset release > /dev/null
-cmake --build --preset release | tail -n 3
-step asan
-cmake --preset asan > /dev/null
-cmake --build --preset asan --target unit_tests | tail -n 3
-step tsan
-cmake --preset tsan > /dev/null
-cmake --build --preset tsan --target thread_tests | tail -n 3
-step fuzz
-cmake --preset fuzz > /dev/null
-cmake --build --preset fuzz --target fuzz_targets | tail -n 3
+build release
+build asan unit_tests
+build tsan thread_tests
+build fuzz fuzz_targets
 
 failed=0
 step "tests under asan and ubsan"
