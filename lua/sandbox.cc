@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -17,15 +18,19 @@ constexpr int kHookInterval = 1000;
 constexpr std::size_t kLargestBlock = 1u << 20;  // bounds what one C call of the string library can cost
 constexpr double kPatternSteps = 1e8;            // most steps a pattern match may need, at worst
 
-void on_count(lua_State* state, lua_Debug*) {
+void on_count(lua_State* state, lua_Debug* place) {
   Call* call = current_call();
   if (call == nullptr) return;
+  if (lua_getinfo(state, "l", place) != 0 && place->currentline > 0) call->line = place->currentline;
   call->instructions_left -= kHookInterval;
   if (!call->exceeded && call->instructions_left > 0 && !call->deadline.passed()) return;
   // From now on every instruction fails, so that no pcall in the script can go on after it.
   call->exceeded = true;
   lua_sethook(state, on_count, LUA_MASKCOUNT, 1);
-  luaL_error(state, call->instructions_left <= 0 ? "instruction limit exceeded" : "time limit exceeded");
+  luaL_where(state, 0);   // in a hook the script's function is level 0, not 1 as luaL_error takes it
+  lua_pushstring(state, call->instructions_left <= 0 ? "instruction limit exceeded" : "time limit exceeded");
+  lua_concat(state, 2);
+  lua_error(state);
 }
 
 // Lua's matcher backtracks: a pattern with k quantifiers may take (n+1)^k steps on n bytes, and once
@@ -128,6 +133,22 @@ Call*& current_call() {
   return call;
 }
 
+int explain_error(lua_State* state) {
+  if (lua_type(state, 1) == LUA_TSTRING) return 1;
+  // error() itself is C and has no line: the place is its caller's.
+  lua_Debug place{};
+  for (int level = 1; lua_getstack(state, level, &place) != 0; ++level) {
+    if (lua_getinfo(state, "l", &place) != 0 && place.currentline > 0) {
+      luaL_where(state, level);
+      break;
+    }
+  }
+  if (lua_gettop(state) == 1) lua_pushliteral(state, "");
+  lua_pushfstring(state, "error with a %s value", luaL_typename(state, 1));
+  lua_concat(state, 2);
+  return 1;
+}
+
 void charge(lua_State* state, std::int64_t amount) {
   Call* call = current_call();
   if (call == nullptr) return;
@@ -173,12 +194,14 @@ void Sandbox::arm(lua_State* thread) { lua_sethook(thread, on_count, LUA_MASKCOU
 Result<void> Sandbox::load(const std::string& path, Call& call) {
   Call* const before = std::exchange(current_call(), &call);
   arm(state_);
+  lua_pushcfunction(state_, explain_error);
   int status = luaL_loadfilex(state_, path.c_str(), "t");
-  if (status == LUA_OK) status = lua_pcall(state_, 0, 0, 0);
+  if (status == LUA_OK) status = lua_pcall(state_, 0, 0, 1);
   current_call() = before;
   if (status != LUA_OK) {
     const char* message = lua_tostring(state_, -1);
     std::string why = message != nullptr ? message : "error without a message";
+    if (status == LUA_ERRMEM) why = fmt::format("{}:{}: {}", path, std::max(call.line, 1), why);
     lua_settop(state_, 0);
     return fail(Errc::config, std::move(why));
   }

@@ -32,6 +32,7 @@ struct Call {
   std::int64_t instructions_left = 0;
   Deadline deadline;
   bool exceeded = false;
+  int line = 0;                     // where the script was last seen, for errors that carry no position
   const log::Logger* log = nullptr;
   net::Resolver* resolver = nullptr;
 };
@@ -61,6 +62,9 @@ class Sandbox {
   std::size_t used_ = 0;
   lua_State* state_ = nullptr;
 };
+
+// Message handler of protected calls: an error object that is no text becomes one with its position.
+int explain_error(lua_State* state);
 
 // Charges `amount` instructions to the running call for work done in C; raises a Lua error when they
 // are used up.

@@ -37,6 +37,7 @@ int call_function(lua_State* state) {
   lua_pushvalue(state, -1);
   lua_getinfo(state, ">S", &debug);
   const int line = debug.linedefined;
+  current_call()->line = line;
   lua_createtable(state, 0, static_cast<int>(arguments->facts->size()));
   for (const auto& [name, value] : *arguments->facts) {
     if (const auto* number = std::get_if<std::int64_t>(&value)) {
@@ -107,15 +108,18 @@ void Script::run(Run& run) {
   Call* const before = std::exchange(current_call(), &run.call);
   const net::LoopHolder holder(run.path.c_str());
   Arguments arguments{&run.function, &run.facts};
+  lua_pushcfunction(thread, explain_error);
   lua_pushcfunction(thread, call_function);
   lua_pushlightuserdata(thread, &arguments);
-  if (lua_pcall(thread, 1, 3, 0) == LUA_OK) {
+  if (lua_pcall(thread, 1, 3, 1) == LUA_OK) {
     run.result = take_answer(thread, run.path, run.function);
   } else {
     const char* message = lua_tostring(thread, -1);
     std::string why = message != nullptr ? message : "error without a message";
     if (why.compare(0, run.path.size(), run.path) == 0) why.erase(0, run.path.size() - file_name(run.path).size());
-    if (why.find(file_name(run.path)) == std::string::npos) why = file_name(run.path) + ": " + why;
+    if (why.find(file_name(run.path)) == std::string::npos) {
+      why = fmt::format("{}:{}: {}", file_name(run.path), run.call.line, why);
+    }
     run.result = fail(Errc::temporary, std::move(why));
   }
   current_call() = before;

@@ -60,7 +60,8 @@ struct ChainBuilder::Impl {
         params(given.config->params_for(*given.service, nullptr)),
         policies(given.config->params().queue_directory) {}
 
-  Result<std::shared_ptr<restrict::ForeignWord>> foreign(std::string_view kind, std::string_view argument);
+  Result<std::shared_ptr<restrict::ForeignWord>> foreign(const std::string& parameter, std::string_view kind,
+                                                         std::string_view argument);
   bool add_filters(config::Findings& findings);
   milter::Host milter_host(const char* parameter) const;
 
@@ -68,7 +69,7 @@ struct ChainBuilder::Impl {
   std::shared_ptr<const config::Params> params;
   policy::Pool policies;
   std::shared_ptr<rewrite::Router> router;
-  std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;
+  std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;   // by the parameter they stand in
   filter::Chain chain;
 };
 
@@ -79,7 +80,8 @@ const filter::Chain& ChainBuilder::chain() const { return impl_->chain; }
 std::shared_ptr<const rewrite::Router> ChainBuilder::router() const { return impl_->router; }
 
 // "FILE" or "FILE:FUNCTION"; the function is `check` unless named.
-Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(std::string_view kind,
+Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(const std::string& parameter,
+                                                                           std::string_view kind,
                                                                            std::string_view argument) {
   if (kind != "lua") return fail(Errc::config, fmt::format("check_{} is not supported", kind));
   const std::size_t colon = argument.rfind(':');
@@ -87,7 +89,7 @@ Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(std::
   const std::string function = colon == std::string_view::npos ? "check" : std::string(argument.substr(colon + 1));
   auto word = std::make_shared<LuaWord>(path.starts_with('/') ? path : parts.config->directory() + "/" + path, function,
                                         parts.resolver, *params);
-  lua_words.emplace_back(std::string(argument), word);
+  lua_words.emplace_back(parameter, word);
   return word;
 }
 
@@ -95,7 +97,7 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   const config::Config& config = *impl_->parts.config;
   auto router = rewrite::Router::make(impl_->parts.config, *impl_->params, *impl_->parts.tables);
   if (!router) {
-    findings.error({}, "address routing", router.error().context);
+    report_error(findings, config, "address routing", router.error());
     return false;
   }
   impl_->router = std::move(*router);
@@ -107,7 +109,9 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   environment.tables = impl_->parts.tables;
   environment.resolver = impl_->parts.resolver;
   environment.policies = &impl_->policies;
-  environment.foreign = [this](std::string_view kind, std::string_view argument) { return impl_->foreign(kind, argument); };
+  environment.foreign = [this](const std::string& parameter, std::string_view kind, std::string_view argument) {
+    return impl_->foreign(parameter, kind, argument);
+  };
   auto restrictions = restrict::make_filter(environment, findings);
   if (!restrictions) return false;
   impl_->chain.add(std::move(restrictions));
@@ -168,8 +172,10 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
 
 bool ChainBuilder::add_foreign(config::Findings& findings) {
   const config::Config& config = *impl_->parts.config;
-  for (const auto& [argument, word] : impl_->lua_words) {
-    if (const auto loaded = word->load(); !loaded) findings.error({}, "lua:" + argument, loaded.error().context);
+  for (const auto& [parameter, word] : impl_->lua_words) {
+    if (const auto loaded = word->load(); !loaded) {
+      findings.error(config.where(parameter), parameter, loaded.error().context);
+    }
   }
   if (findings.has_errors() || !impl_->add_filters(findings)) return false;
   for (auto& made : milter::make_filters(config, *impl_->params, impl_->params->smtpd_milters, findings,

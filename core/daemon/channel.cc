@@ -1,11 +1,15 @@
 #include "core/daemon/channel.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <utility>
+#include <vector>
+
 #include "core/base/strings.h"
 #include "core/net/fiber.h"
-#include "core/net/line_stream.h"
+#include "core/net/stream.h"
 
 namespace millrace::daemon {
 
@@ -25,13 +29,22 @@ void Channel::error(std::string_view text) { line("error", text); }
 void Channel::ready() { line("ready", ""); }
 
 void Channel::listen(std::function<void(std::string_view word)> handler) {
-  const auto started = net::Loop::current().spawn(net::Stack::session, [fd = fd_, handler = std::move(handler)] {
-    net::LineStream stream(net::make_stream(fd), 256);
-    for (;;) {
-      const auto read = stream.read_line(64, Deadline::never());
-      handler(read ? read->text : std::string_view("stop"));
-      if (!read) return;
+  const auto started = net::Loop::current().spawn(net::Stack::session, [fd = fd_, log_fd = log_fd_,
+                                                                        handler = std::move(handler)] {
+    net::MessageSocket socket(fd);
+    std::string bytes;
+    std::vector<int> passed;
+    while (socket.receive(bytes, passed, Deadline::never())) {
+      for (const int file : std::exchange(passed, {})) {
+        if (log_fd >= 0) ::dup3(file, log_fd, O_CLOEXEC);
+        ::close(file);
+      }
+      for (std::size_t end; (end = bytes.find('\n')) != std::string::npos; bytes.erase(0, end + 1)) {
+        const std::string word = bytes.substr(0, end);
+        if (word != "log") handler(word);
+      }
     }
+    handler("stop");
   });
   if (!started) handler("stop");
 }

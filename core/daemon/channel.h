@@ -10,7 +10,8 @@ namespace millrace::daemon {
 
 class Channel {
  public:
-  explicit Channel(int fd) : fd_(fd) {}
+  // `log_fd`: what a new log file, sent by the master with the word "log", takes the place of.
+  Channel(int fd, int log_fd) : fd_(fd), log_fd_(log_fd) {}
 
   // Before the loop runs; blocking, a line each.
   void report(const config::Findings& findings);
@@ -22,7 +23,7 @@ class Channel {
 
  private:
   void line(std::string_view word, std::string_view text);
-  int fd_;
+  int fd_, log_fd_;
 };
 
 }  // namespace millrace::daemon

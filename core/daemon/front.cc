@@ -30,7 +30,7 @@ constexpr milliseconds kStopGrace{1200};     // sessions end by themselves (421)
 class Front {
  public:
   Front(const Setup& setup, int slot, int channel)
-      : setup_(setup), slot_(slot), channel_(channel), log_(logger_for(*setup.config, "smtpd")) {}
+      : setup_(setup), slot_(slot), channel_(channel, setup.log_options.fd), log_(logger_for(*setup.config, "smtpd")) {}
 
   // Everything that can be wrong with the configuration is found here.
   bool prepare() {

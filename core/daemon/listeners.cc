@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,7 +127,11 @@ void Listeners::close_others(const std::vector<ListenPlan>& plan) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
     const bool wanted = std::any_of(plan.begin(), plan.end(),
                                     [&](const ListenPlan& p) { return p.at.to_text() == it->first; });
-    if (!wanted) ::close(it->second);
+    if (!wanted) {
+      // Children of every generation hold the descriptor too: closing ours alone would leave it listening.
+      ::shutdown(it->second, SHUT_RDWR);
+      ::close(it->second);
+    }
     it = wanted ? std::next(it) : sockets_.erase(it);
   }
 }

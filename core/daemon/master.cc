@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,35 @@ constexpr seconds kRestartDelay{1};        // for a child that died at once
 
 const char* kind_name(Child::Kind kind) { return kind == Child::Kind::front ? "front" : "queue"; }
 
+// Children may not be able to open the file themselves: they get the descriptor.
+void send_log(const Child& child, int file) {
+  std::string word = "log\n";
+  iovec part{word.data(), word.size()};
+  union {
+    cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof file);
+  std::memcpy(CMSG_DATA(head), &file, sizeof file);
+  (void)!::sendmsg(child.channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+// In the background nothing of us may keep the caller's terminal or pipe open.
+void leave_terminal() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) return;
+  for (const int fd : {0, 1, 2}) ::dup2(null, fd);
+  if (null > 2) ::close(null);
+}
+
 int block_signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -50,6 +80,7 @@ Result<void> Master::spawn(Child::Kind kind, int slot, const Setup& setup) {
   log::flush();
   auto child = spawn_child(kind, slot, setup.generation, [&](int channel) {
     for (Child& other : children_) ::close(other.channel);
+    if (background_) leave_terminal();
     return kind == Child::Kind::front ? front_main(setup, slot, channel) : queue_main(setup, channel);
   });
   if (!child) return tl::unexpected(child.error());
@@ -114,6 +145,7 @@ void Master::advance() {
     log_.info(fmt::format("daemon started -- version {}, configuration {}", current_.config->params().mail_version,
                           config_directory_));
     if (ready_fd_ >= 0) {
+      leave_terminal();
       (void)!::write(ready_fd_, "1", 1);
       ::close(ready_fd_);
       ready_fd_ = -1;
@@ -267,6 +299,7 @@ void Master::step_stop() {
 void Master::reopen_log() {
   auto options = open_log(*current_.config, true);
   if (!options || options->facility != log::Facility::file) return;
+  for (const Child& child : children_) send_log(child, options->fd);
   if (::dup3(options->fd, current_.log_options.fd, O_CLOEXEC) >= 0) ::close(options->fd);
 }
 
@@ -281,6 +314,7 @@ int Master::poll_timeout_ms() const {
 
 int Master::run(int ready_fd) {
   ready_fd_ = ready_fd;
+  background_ = ready_fd >= 0;
   const int signals = block_signals();
   if (auto spawned = spawn_generation(current_); !spawned) {
     log_.fatal(spawned.error().context);

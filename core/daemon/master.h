@@ -56,6 +56,7 @@ class Master {
   TimePoint reload_until_;
   int exit_status_ = 0;
   int ready_fd_ = -1;
+  bool background_ = false;
 };
 
 }  // namespace millrace::daemon

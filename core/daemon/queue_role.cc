@@ -50,7 +50,7 @@ class LateStore final : public queue::Store {
 
 class QueueRole {
  public:
-  QueueRole(const Setup& setup, int channel) : setup_(setup), channel_(channel), log_(logger_for(*setup.config, "qmgr")) {}
+  QueueRole(const Setup& setup, int channel) : setup_(setup), channel_(channel, setup.log_options.fd), log_(logger_for(*setup.config, "qmgr")) {}
 
   bool prepare() {
     config::Findings findings;
@@ -89,10 +89,10 @@ void QueueRole::build(config::Findings& findings) {
   options.warn = [this](const std::string& text) { log_.warning(text); };
   tables_ = std::make_unique<map::TableSet>(options);
   auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
-  if (!router) return findings.error({}, "address routing", router.error().context);
+  if (!router) return report_error(findings, *setup_.config, "address routing", router.error());
   router_ = std::move(*router);
   auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_);
-  if (!engine) return findings.error({}, "delivery", engine.error().context);
+  if (!engine) return report_error(findings, *setup_.config, "delivery", engine.error());
   engine_ = std::move(*engine);
   for (const std::string& name : deliver::Engine::unavailable_transports(*setup_.config)) {
     findings.warning({}, name, "this transport is not supported yet: mail for it is deferred (4.3.0)");

@@ -49,6 +49,17 @@ Result<log::Options> open_log(const config::Config& config, bool foreground) {
   return options;
 }
 
+void report_error(config::Findings& findings, const config::Config& config, const std::string& topic,
+                  const Error& error) {
+  const std::string& text = error.context;
+  const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_");
+  if (end != std::string::npos && end != 0 && text.compare(end, 2, ": ") == 0) {
+    const std::string parameter = text.substr(0, end);
+    if (config.value(parameter)) return findings.error(config.where(parameter), parameter, text.substr(end + 2));
+  }
+  findings.error({}, topic, text);
+}
+
 Result<void> make_directories(const config::Config& config, const Owner& owner) {
   const std::string& queue = config.params().queue_directory;
   const bool is_root = ::geteuid() == 0;

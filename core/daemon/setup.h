@@ -47,6 +47,11 @@ log::Logger logger_for(const config::Config& config, std::string_view program,
 // when neither a file is named nor a syslog socket exists.
 Result<log::Options> open_log(const config::Config& config, bool foreground);
 
+// An error of a library whose text begins with the parameter it is about ("relay_domains: open …"): reported
+// at that parameter's place, or under `topic` when it names none.
+void report_error(config::Findings& findings, const config::Config& config, const std::string& topic,
+                  const Error& error);
+
 // Makes the directories below queue_directory with their owners and modes; data_directory too.
 Result<void> make_directories(const config::Config& config, const Owner& owner);
 

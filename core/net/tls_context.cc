@@ -1,5 +1,7 @@
 #include "core/net/tls_context.h"
 
+#include <cstring>
+
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -147,9 +149,11 @@ Result<void> set_policy(SSL_CTX* ctx, const TlsOptions& options) {
 }  // namespace
 
 std::string openssl_reason() {
-  const unsigned long code = ERR_peek_last_error();
+  // The first entry is a failed system call where there was one; the later ones only say that it failed.
+  const unsigned long first = ERR_peek_error(), code = ERR_peek_last_error();
   ERR_clear_error();
   if (code == 0) return "";
+  if (ERR_SYSTEM_ERROR(first)) return std::strerror(ERR_GET_REASON(first));
   const char* reason = ERR_reason_error_string(code);
   return reason != nullptr ? reason : fmt::format("OpenSSL error {:x}", code);
 }

@@ -1,6 +1,7 @@
 // Plugins in main.cf: see options.h.
 #include "core/plugin/options.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/base/strings.h"
@@ -108,7 +109,9 @@ std::shared_ptr<filter::Filter> make_filter(const config::Config& config, const 
   const auto name = split_name(element->name);
   if (!name) return wrong(name.error());
   auto library = Library::open(params.plugin_directory, name->first);
-  if (!library) return wrong(library.error());
+  if (!library) {
+    return wrong(Error{library.error().code, fmt::format("plugin:{}: {}", name->first, library.error().context)});
+  }
   auto made = make_filter(std::move(*library), text, std::move(host));
   return made ? *made : wrong(made.error());
 }

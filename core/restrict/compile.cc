@@ -165,7 +165,7 @@ class Compiler {
       error(parameter, "\"" + step.text + "\" is not supported here");
       return false;
     }
-    auto word = env.foreign(kind, argument);
+    auto word = env.foreign(parameter, kind, argument);
     if (!word) {
       error(parameter, word.error().context);
       return false;

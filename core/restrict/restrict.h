@@ -44,7 +44,9 @@ struct Environment {
   net::Resolver* resolver = nullptr;              // may be nullptr for `check`; outlives the filter
   policy::Pool* policies = nullptr;               // start-up only
   // Makes the word of kind "lua" or "plugin"; errors are start-up errors.  Empty: such words are refused.
-  std::function<Result<std::shared_ptr<ForeignWord>>(std::string_view kind, std::string_view argument)> foreign;
+  // `parameter`: where the word stands.
+  std::function<Result<std::shared_ptr<ForeignWord>>(const std::string& parameter, std::string_view kind,
+                                                     std::string_view argument)> foreign;
 };
 
 // Reads and checks all lists of a service.  What is wrong (unknown or unsupported words, tables that do

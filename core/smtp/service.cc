@@ -121,7 +121,9 @@ void set_up_tls(ServiceContext& context, const ServiceParts& parts, Opener& open
     return;
   }
   Result<std::shared_ptr<net::TlsContext>> made = net::TlsContext::make(options);
-  if (!made) return open.error("smtpd_tls_chain_files", made.error().context);
+  if (!made) {
+    return open.error(options.chain_files.empty() ? "smtpd_tls_cert_file" : "smtpd_tls_chain_files", made.error().context);
+  }
   context.tls = std::move(*made);
 }
 

@@ -1,5 +1,7 @@
 #include "core/daemon/listeners.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -49,4 +51,21 @@ TEST_CASE("listeners: sockets stay open over a reload that keeps them", "[daemon
   CHECK(listeners.fd(first[0].at) == fd);
   listeners.close_others({});
   CHECK(listeners.fd(first[0].at) == -1);
+}
+
+TEST_CASE("listeners: a place left out is closed, whoever else holds the descriptor", "[daemon]") {
+  daemon::Listeners listeners;
+  const std::vector<daemon::ListenPlan> plan = {{0, {"127.0.0.1", 0, false}}};
+  REQUIRE(listeners.open(plan).has_value());
+  const int inherited = ::dup(listeners.fd(plan[0].at));
+  const net::Endpoint at = net::local_endpoint(inherited);
+  listeners.close_others({});
+  const int client = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(at.port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(::connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0);
+  ::close(client);
+  ::close(inherited);
 }

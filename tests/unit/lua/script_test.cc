@@ -84,6 +84,13 @@ TEST_CASE("lua: nil, wrong types and errors name file and line", "[lua]") {
   CHECK(contains(run("function check("), "load /tmp/"));
 }
 
+TEST_CASE("lua: errors without a position of their own get one", "[lua]") {
+  CHECK(contains(run("function check()\n error({}) end"), ".lua:2: error with a table value"));
+  CHECK(contains(run("function check()\n\n while true do end end"), ".lua:3: instruction limit exceeded"));
+  CHECK(contains(run("\nfunction check() return ('x'):rep(1e9) end"), ".lua:2: not enough memory"));
+  CHECK(contains(run("\nwhile true do end"), ".lua:2: instruction limit exceeded"));
+}
+
 TEST_CASE("lua: endless scripts end, also inside pcall", "[lua]") {
   CHECK(contains(run("function check() while true do end end"), "limit exceeded"));
   CHECK(contains(run("function check() while true do pcall(function() while true do end end) end end"), "limit exceeded"));

@@ -75,7 +75,7 @@ class RestrictBench {
     environment.tables = &tables_;
     environment.resolver = &resolver_;
     environment.policies = &policies_;
-    environment.foreign = [this](std::string_view kind,
+    environment.foreign = [this](const std::string&, std::string_view kind,
                                  std::string_view argument) -> Result<std::shared_ptr<restrict::ForeignWord>> {
       if (argument == "missing.lua") return fail(Errc::config, "missing.lua: no such file");
       foreign_kind = kind;
