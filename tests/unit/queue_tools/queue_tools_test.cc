@@ -1,4 +1,5 @@
 // The queue tools on a store whose daemon is down, and through a control socket.
+#include "core/queue/paths.h"
 #include "core/tools/queue_tools.h"
 
 #include <fcntl.h>
@@ -20,6 +21,7 @@ struct World {
     std::string name = std::filesystem::temp_directory_path() / "millrace-tools-XXXXXX";
     path = ::mkdtemp(name.data());
     std::filesystem::create_directories(path + "/q/public");
+    std::filesystem::create_directories(queue::store_directory(path + "/q"));
     std::ofstream(path + "/main.cf") << "queue_directory = " << path << "/q\n";
     std::ofstream(path + "/master.cf");
     ::setenv("TZ", "UTC", 1);
@@ -28,7 +30,7 @@ struct World {
 
   std::unique_ptr<queue::Store> store() {
     queue::StoreOptions options;
-    options.directory = path + "/q";
+    options.directory = queue::store_directory(path + "/q");
     return std::move(*queue::Store::open(options));
   }
   void add(queue::Store& in, const std::string& id) {
