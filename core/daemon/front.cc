@@ -9,6 +9,7 @@
 
 #include "core/daemon/chain_builder.h"
 #include "core/daemon/channel.h"
+#include "core/daemon/site_flush.h"
 #include "core/filter/trace.h"
 #include "core/queue/paths.h"
 #include "core/net/fiber.h"
@@ -67,6 +68,7 @@ class Front {
   std::unique_ptr<map::TableSet> tables_;
   std::unique_ptr<filter::TraceStore> trace_;
   std::unique_ptr<smtp::MessageSink> sink_;
+  std::unique_ptr<SiteFlush> site_flush_;
   std::map<std::size_t, std::shared_ptr<smtp::ServiceContext>> contexts_;   // by index in services()
   std::map<std::size_t, std::unique_ptr<ChainBuilder>> builders_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
@@ -92,6 +94,7 @@ bool Front::build(config::Findings& findings) {
     client.long_queue_ids = setup_.config->params().enable_long_queue_ids;
     client.min_free_bytes = static_cast<std::uint64_t>(setup_.config->params().queue_minfree);
     sink_ = queue::make_client(client, log_);
+    site_flush_ = std::make_unique<SiteFlush>(queue::control_socket_path(setup_.config->params().queue_directory));
   }
   // As root: tables, keys, restriction lists.
   for (const ListenPlan& place : setup_.plan) {
@@ -126,6 +129,9 @@ bool Front::build_service(std::size_t index, config::Findings& findings) {
   parts.router = builder->router();
   parts.sink = sink_.get();
   parts.resolver = resolver_.get();
+  if (site_flush_) {
+    parts.flush_site = [flush = site_flush_.get()](const std::string& destination) { return flush->ask(destination); };
+  }
   parts.anvil = setup_.anvil;
   parts.process = anvil_process(setup_.generation, slot_);
   auto context = smtp::ServiceContext::make(std::move(parts), findings);

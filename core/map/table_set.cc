@@ -1,10 +1,12 @@
 // Opening tables by type.  One row of kTypes per type; what Postfix has and we do not is named in kElsewhere.
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 
 #include "core/base/strings.h"
 #include "core/map/build.h"
 #include "core/map/cidr.h"
+#include "core/map/combined.h"
 #include "core/map/lmdb_file.h"
 #include "core/map/pattern.h"
 #include "core/map/table.h"
@@ -122,6 +124,22 @@ class FailTable : public Named {
   bool is_pattern() const override { return true; }
 };
 
+class CombinedTable : public Named {
+ public:
+  using Finder = Lookup (*)(Parts, std::string_view);
+  CombinedTable(std::string name, std::vector<std::shared_ptr<Table>> parts, Finder finder)
+      : Named(std::move(name)), parts_(std::move(parts)), finder_(finder) {}
+  Lookup find(std::string_view key) override { return finder_(parts_, key); }
+  // A pattern only when all of it is: one indexed part is reason enough to ask for parts of the key.
+  bool is_pattern() const override {
+    return std::all_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->is_pattern(); });
+  }
+
+ private:
+  std::vector<std::shared_ptr<Table>> parts_;   // refreshed by the set, which knows them too
+  Finder finder_;
+};
+
 using Opened = Result<std::shared_ptr<Named>>;
 struct Request {
   std::string name;   // "hash:/etc/postfix/access"
@@ -129,6 +147,7 @@ struct Request {
   std::string_view argument;   // what follows the colon
   std::string path;   // the same as a file name
   const Warn& warn;
+  TableSet& set;   // for tables made of tables
 };
 
 Result<Entries> read_entries(const Request& request) {
@@ -235,6 +254,21 @@ Opened open_static(const Request& request) {
 
 Opened open_fail(const Request& request) { return std::make_shared<FailTable>(request.name); }
 
+Opened open_combined(const Request& request, CombinedTable::Finder finder) {
+  const auto names = combined_parts(request.type, request.argument);
+  if (!names) return tl::unexpected(names.error());
+  std::vector<std::shared_ptr<Table>> parts;
+  for (const std::string& name : *names) {
+    auto part = request.set.open(name);
+    if (!part) return tl::unexpected(part.error());
+    parts.push_back(std::move(*part));
+  }
+  return std::make_shared<CombinedTable>(request.name, std::move(parts), finder);
+}
+
+Opened open_union(const Request& request) { return open_combined(request, find_union); }
+Opened open_pipe(const Request& request) { return open_combined(request, find_piped); }
+
 struct Type {
   std::string_view name;
   Opened (*open)(const Request&);
@@ -242,11 +276,11 @@ struct Type {
 constexpr Type kTypes[] = {
     {"btree", open_indexed}, {"cidr", open_cidr},     {"fail", open_fail},     {"hash", open_indexed},
     {"inline", open_inline}, {"lmdb", open_indexed},  {"pcre", open_pattern},  {"regexp", open_pattern},
-    {"static", open_static}, {"texthash", open_texthash},
+    {"pipemap", open_pipe},  {"static", open_static}, {"texthash", open_texthash}, {"unionmap", open_union},
 };
 constexpr std::string_view kElsewhere[] = {
     "cdb", "dbm", "environ", "internal", "ldap", "memcache", "mongodb", "mysql", "netinfo", "nis", "nisplus",
-    "pgsql", "pipemap", "proxy", "randmap", "sdbm", "socketmap", "sqlite", "tcp", "unionmap", "unix",
+    "pgsql", "proxy", "randmap", "sdbm", "socketmap", "sqlite", "tcp", "unix",
 };
 
 }  // namespace
@@ -300,13 +334,13 @@ Result<std::shared_ptr<Table>> TableSet::open(std::string_view type_and_name) {
     return fail(Errc::config, quoted + ": tables of type " + std::string(type) + " are not supported yet");
   for (const Type& known : kTypes) {
     if (known.name != type) continue;
-    if (argument.empty() && type != "fail")
+    if (argument.empty())
       return fail(Errc::config, "expecting \"type:name\" form instead of " + quoted);
     std::string path(argument);
     if (path.empty() || path[0] != '/') {
       if (!impl_->options.config_directory.empty()) path = impl_->options.config_directory + "/" + path;
     }
-    const Request request{std::string(type_and_name), std::string(type), argument, path, impl_->warn};
+    const Request request{std::string(type_and_name), std::string(type), argument, path, impl_->warn, *this};
     auto table = known.open(request);
     // Whatever keeps a table from being opened is for the configuration's reader.
     if (!table) return fail(Errc::config, std::move(table.error().context));

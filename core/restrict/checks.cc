@@ -188,7 +188,12 @@ Status Run::reject_unlisted(const std::string& address, std::string_view kind) {
   static const Word kRecipientWord = {"reject_unlisted_recipient", Argument::none, nullptr};
   const bool of_sender = kind == "Sender address";
   word_ = of_sender ? &kSenderWord : &kRecipientWord;
-  return reject_about({address, kind}, code, of_sender ? "5.1.0" : "5.1.1", *unknown);
+  // A text of the error or retry transport may bring its own enhanced code; its class follows the reply's.
+  std::string_view text = *unknown;
+  std::string dsn = fix_dsn(take_dsn(text), kind);
+  if (dsn.empty()) dsn = of_sender ? "5.1.0" : "5.1.1";
+  dsn[0] = static_cast<char>('0' + code / 100);
+  return reject_about({address, kind}, code, dsn, text);
 }
 
 Status Run::reject_unlisted_sender(const Step&) {

@@ -106,3 +106,26 @@ TEST_CASE("fail: is an error each time", "[map][table]") {
   map::TableSet tables({});
   CHECK(find(*tables.open("fail:x").value(), "a") == "(error)");
 }
+
+TEST_CASE("unionmap and pipemap: tables made of tables", "[map][table]") {
+  map::TableSet tables({"", {}});
+  const auto ask = [&](std::string_view name, std::string_view key) {
+    const auto table = tables.open(name);
+    REQUIRE(table);
+    return find(**table, key);
+  };
+  CHECK(ask("unionmap:{static:x, inline:{ a=1, b=2 }, inline:{ a=one }}", "a") == "x,1,one");
+  CHECK(ask("unionmap:{inline:{ a=1 }, inline:{ b=2 }}", "b") == "2");
+  CHECK(ask("unionmap:{inline:{ a=1 }, inline:{ b=2 }}", "c") == "(none)");
+  CHECK(ask("unionmap:{inline:{ a=1 }, fail:x}", "a") == "(error)");
+  CHECK(ask("pipemap:{inline:{ a=b }, inline:{ b=c }}", "a") == "c");
+  CHECK(ask("pipemap:{inline:{ a=b }, inline:{ b=c }}", "b") == "(none)");
+  CHECK(ask("pipemap:{inline:{ a=b }, fail:x}", "a") == "(error)");
+  CHECK(ask("pipemap:{inline:{ a=b }, fail:x}", "z") == "(none)");
+  CHECK(ask("unionmap:{pipemap:{inline:{ a=b }, static:deep}, static:y}", "a") == "deep,y");
+  CHECK((*tables.open("unionmap:{static:x, cidr:{{0.0.0.0/0 y}}}"))->is_pattern());
+  CHECK_FALSE((*tables.open("unionmap:{static:x, inline:{ a=1 }}"))->is_pattern());
+  for (const char* bad : {"unionmap:static:x", "pipemap:{}", "pipemap:{inline}", "unionmap:{nosuch:x}", "unionmap:{static:}"}) {
+    CHECK_FALSE(tables.open(bad));
+  }
+}
