@@ -20,6 +20,7 @@ struct Resolved {
   std::string domain;
   bool bad_syntax = false;
   bool routed = false;    // the local part holds routing characters
+  bool moved = false;     // relocated_maps has it
 };
 
 class TableRouter : public Router {
@@ -39,6 +40,8 @@ class TableRouter : public Router {
   Result<bool> strip_local_domains(Tokens& tokens, Tokens& stripped) const;
   Result<void> classify(Resolved& out, bool remote) const;
   Result<void> apply_transport_maps(Resolved& out) const;
+  Result<void> apply_relocated_maps(Resolved& out) const;
+  Result<std::optional<std::string>> find(const map::Maps& maps, std::string_view address) const;
   Result<bool> listed(const map::Maps& maps, std::string_view address) const;
 
   std::shared_ptr<const config::Config> config_;
@@ -47,6 +50,7 @@ class TableRouter : public Router {
   OwnAddresses own_;
   map::MatchList mydestination_, virtual_alias_domains_, virtual_mailbox_domains_, relay_domains_;
   map::Maps transport_maps_, virtual_alias_maps_, virtual_mailbox_maps_, relay_recipient_maps_;
+  map::Maps canonical_maps_, recipient_canonical_maps_, relocated_maps_;
   LocalRecipients local_recipients_;
   bool transport_parents_ = false;   // transport_maps in parent_domain_matches_subdomains
 };
@@ -85,6 +89,9 @@ Result<std::shared_ptr<Router>> TableRouter::make(std::shared_ptr<const config::
       {"virtual_alias_maps", params.virtual_alias_maps, out->virtual_alias_maps_},
       {"virtual_mailbox_maps", params.virtual_mailbox_maps, out->virtual_mailbox_maps_},
       {"relay_recipient_maps", params.relay_recipient_maps, out->relay_recipient_maps_},
+      {"canonical_maps", params.canonical_maps, out->canonical_maps_},
+      {"recipient_canonical_maps", params.recipient_canonical_maps, out->recipient_canonical_maps_},
+      {"relocated_maps", params.relocated_maps, out->relocated_maps_},
   };
   for (const auto& maps : all_maps) {
     auto opened = map::Maps::open(tables, maps.value);
@@ -187,6 +194,7 @@ Result<Resolved> TableRouter::resolve_all(std::string_view address) const {
   out.routed = out.route.recipient.substr(first + 1) != out.domain;
   if (auto done = classify(out, *remote); !done) return tl::unexpected(done.error());
   if (auto done = apply_transport_maps(out); !done) return tl::unexpected(done.error());
+  if (auto done = apply_relocated_maps(out); !done) return tl::unexpected(done.error());
   return out;
 }
 
@@ -280,14 +288,28 @@ Result<bool> TableRouter::is_auth_destination(std::string_view recipient) const 
   return resolved->route.address_class != AddressClass::other;
 }
 
-Result<bool> TableRouter::listed(const map::Maps& maps, std::string_view address) const {
-  if (maps.empty()) return false;
+// Those who moved are told so, in every class: whatever transport_maps said.
+Result<void> TableRouter::apply_relocated_maps(Resolved& out) const {
+  const auto found = find(relocated_maps_, out.route.recipient);
+  if (!found) return fail("relocated_maps", found.error());
+  if (!*found) return {};
+  out.moved = true;
+  out.route.transport = "error";
+  out.route.nexthop = "5.1.6 User has moved to " + **found;
+  return {};
+}
+
+Result<std::optional<std::string>> TableRouter::find(const map::Maps& maps, std::string_view address) const {
+  if (maps.empty()) return std::optional<std::string>();
   const std::string_view domain = address.substr(address.rfind('@') + 1);
   const auto local = is_local_domain(domain);
-  if (!local) return local;
+  if (!local) return tl::unexpected(local.error());
   const bool local_names = *local || iequals(domain, params_.myorigin);
-  const auto found = maps.find_address(address, params_.recipient_delimiter,
-                                       [&](std::string_view) { return local_names; }, nullptr);
+  return maps.find_address(address, params_.recipient_delimiter, [&](std::string_view) { return local_names; }, nullptr);
+}
+
+Result<bool> TableRouter::listed(const map::Maps& maps, std::string_view address) const {
+  const auto found = find(maps, address);
   if (!found) return tl::unexpected(found.error());
   return found->has_value();
 }
@@ -305,10 +327,13 @@ Result<std::string> TableRouter::unlisted(std::string_view recipient, int* code)
     return say(value, params_.show_user_unknown_table_name ? std::string("User unknown in ") + table + " table"
                                                            : std::string("User unknown"));
   };
-  const auto alias = listed(virtual_alias_maps_, address);
-  if (!alias) return tl::unexpected(alias.error());
-  if (*alias) return std::string();
-  if (route.address_class == AddressClass::virtual_alias)
+  // What will be rewritten exists.
+  for (const map::Maps* maps : {&recipient_canonical_maps_, &canonical_maps_, &virtual_alias_maps_}) {
+    const auto there = listed(*maps, address);
+    if (!there) return tl::unexpected(there.error());
+    if (*there) return std::string();
+  }
+  if (route.address_class == AddressClass::virtual_alias && !resolved->moved)
     return unknown(params_.unknown_virtual_alias_reject_code, "virtual alias");
   if (route.transport == "error") return say(550, route.nexthop);
   if (route.transport == "retry") return say(450, route.nexthop);

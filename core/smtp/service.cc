@@ -209,6 +209,14 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   if (params.smtpd_sasl_auth_enable) open.error("smtpd_sasl_auth_enable", "SASL authentication is not supported yet");
   if (!params.smtpd_proxy_filter.empty()) open.error("smtpd_proxy_filter", "before-queue proxy filters are not supported yet");
 
+  // Cleanup's parameters are those of main.cf: an smtpd service's -o does not reach it.
+  auto rewriting = rewrite::Cleanup::make(parts.config->params(), parts.router, *parts.tables);
+  if (rewriting) context->rewriting = std::move(*rewriting);
+  else open.error("canonical_maps", rewriting.error().context);
+  for (const std::string& word : words_of(params.receive_override_options)) {
+    if (iequals(word, "no_address_mappings")) context->address_mappings = false;
+  }
+
   set_up_tls(*context, parts, open);
   set_up_local_rules(*context, open);
   context->bare_newline = bare_newline_of(params.smtpd_forbid_bare_newline, open);

@@ -19,6 +19,7 @@
 #include "core/mime/cleanup.h"
 #include "core/net/dns.h"
 #include "core/net/tls.h"
+#include "core/rewrite/cleanup.h"
 #include "core/rewrite/router.h"
 #include "core/smtp/anvil.h"
 #include "core/smtp/sink.h"
@@ -69,6 +70,8 @@ struct ServiceContext {
   net::Resolver* resolver = nullptr;
   filter::TraceSink* trace = nullptr;
   std::shared_ptr<const rewrite::Router> router;
+  std::shared_ptr<const rewrite::Cleanup> rewriting;
+  bool address_mappings = true;      // false: receive_override_options has no_address_mappings
   std::optional<Anvil> anvil;
   std::uint32_t session_limit = 0;   // maxproc over all processes; 0: none
   std::function<bool(const std::string&)> flush_site;

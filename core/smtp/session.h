@@ -118,7 +118,9 @@ class Session {
   Reply deliver(mime::Message& message);
   mime::Header received() const;
   std::optional<Reply> content_fault() const;
-  void settle_recipients(mime::Envelope& envelope) const;
+  // The reply when the message cannot be taken.
+  std::optional<Reply> settle_recipients(mime::Envelope& envelope) const;
+  Reply rewriting_failed(const Error& error) const;
 
   // session_proxy.cc
   Reply xclient(const Input& input);

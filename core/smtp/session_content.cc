@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "core/base/strings.h"
 #include "core/mime/received.h"
@@ -231,9 +230,22 @@ Reply Session::finish_message() {
     return Reply(554, "5.4.0", "Error: too many hops");
   }
   mime::HeaderPolicy policy = service_.header_policy;
-  policy.add_missing = policy.add_missing || service_.is_local_client(socket_address_, facts_);
+  using Context = rewrite::Cleanup::HeaderContext;
+  const bool local = service_.is_local_client(socket_address_, facts_);
+  policy.add_missing = policy.add_missing || local;
+  const Context context = local                                          ? Context::local
+                          : params_.remote_header_rewrite_domain.empty() ? Context::none
+                                                                         : Context::remote;
+  const rewrite::Cleanup& rewriting = *service_.rewriting;
+  if (const auto done = rewriting.headers(message, context, service_.address_mappings); !done) return rewriting_failed(done.error());
+  std::string from = current.envelope.sender;
+  if (policy.add_missing) {
+    auto mapped = rewriting.sender(from, service_.address_mappings);
+    if (!mapped) return rewriting_failed(mapped.error());
+    from = std::move(*mapped);
+  }
   std::vector<std::string> lines;
-  mime::apply_header_policy(message, policy, id, rewrite::quote_local(current.envelope.sender), current.envelope.arrival, lines);
+  mime::apply_header_policy(message, policy, id, rewrite::quote_local(from), current.envelope.arrival, lines);
   for (const std::string& line : lines) service_.cleanup_log.info(id + ": " + line);
   std::vector<mime::Header> prepended;
   for (const std::string& text : current.prepend) {
@@ -268,8 +280,9 @@ Reply Session::deliver(mime::Message& message) {
   const std::uint64_t received_bytes = current.content->size;
   const Reply accepted(250, "2.0.0", current.bdat ? fmt::format("Ok: {} bytes queued as {}", received_bytes, envelope.queue_id)
                                                   : "Ok: queued as " + envelope.queue_id);
-  settle_recipients(envelope);
-  if (current.discard || envelope.recipients.empty()) return accepted;
+  if (current.discard) return accepted;
+  if (const std::optional<Reply> refused = settle_recipients(envelope)) return *refused;
+  if (envelope.recipients.empty()) return accepted;
   envelope.size = message.size();
   if (const Result<void> stored = service_.sink->submit(envelope, message); !stored) {
     log_.warning(fmt::format("{}: {}", envelope.queue_id, stored.error().context));
@@ -282,26 +295,28 @@ Reply Session::deliver(mime::Message& message) {
   return accepted;
 }
 
-// Cleanup's last steps on the envelope: a redirection, rewriting, duplicates.
-void Session::settle_recipients(mime::Envelope& envelope) const {
+// Cleanup's last steps on the envelope: a redirection, or rewriting, expansion and duplicates.
+std::optional<Reply> Session::settle_recipients(mime::Envelope& envelope) const {
+  bool map = service_.address_mappings;
   if (!envelope.redirect.empty() && !envelope.recipients.empty()) {
     mime::Recipient only = envelope.recipients.back();   // whose ORCPT Postfix keeps
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));
+    // It overrides aliases and copies, but the sender is mapped all the same.
+    auto sender = service_.rewriting->sender(envelope.sender, map);
+    if (!sender) return rewriting_failed(sender.error());
+    envelope.sender = std::move(*sender);
+    map = false;
   }
-  const rewrite::Router& router = *service_.router;
-  if (!envelope.sender.empty()) envelope.sender = router.rewrite(envelope.sender);
-  for (mime::Recipient& recipient : envelope.recipients) recipient.address = router.rewrite(recipient.address);
-  if (envelope.recipients.size() < 2) return;
-  std::set<std::string> seen;
-  const auto limit = static_cast<std::size_t>(params_.duplicate_filter_limit);
-  std::erase_if(envelope.recipients, [&](const mime::Recipient& recipient) {
-    std::string key = lower(fmt::format("{}\n{}\n{}\n{}", recipient.orcpt, recipient.notify, recipient.original, recipient.address));
-    if (seen.count(key) != 0) return true;
-    if (limit == 0 || seen.size() < limit) seen.insert(std::move(key));
-    return false;
-  });
+  if (const auto done = service_.rewriting->envelope(envelope, map); !done) return rewriting_failed(done.error());
+  return {};
+}
+
+Reply Session::rewriting_failed(const Error& error) const {
+  service_.cleanup_log.warning(fmt::format("{}: {} -- message not accepted, try again later",
+                                           transaction_->envelope.queue_id, error.context));
+  return error.code == Errc::too_large ? Reply(451, "4.6.0", "Alias expansion error") : write_error();
 }
 
 }  // namespace millrace::smtp

@@ -22,9 +22,9 @@ constexpr const char* kRefused = ": not supported yet; without it mail would be 
 
 TEST_CASE("config support: harmless names warn, others refuse", "[config][support]") {
   CHECK(findings_of("biff = no\n") == "warning: /c/main.cf, line 2: biff: not acted on\n");
-  for (const char* name : {"content_filter", "smtpd_proxy_filter", "canonical_maps", "virtual_alias_maps", "always_bcc",
-                           "relocated_maps", "smtp_sasl_password_maps", "sender_dependent_relayhost_maps",
-                           "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol", "virtual_maps"}) {
+  for (const char* name : {"content_filter", "smtpd_proxy_filter", "smtp_generic_maps", "lmtp_generic_maps",
+                           "smtp_sasl_password_maps", "sender_dependent_relayhost_maps",
+                           "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol"}) {
     CAPTURE(name);
     const std::string text = findings_of(std::string(name) + " = x\n");
     CHECK(text.substr(0, 8 + 19 + std::string(name).size()) == "fatal: /c/main.cf, line 2: " + std::string(name));
@@ -34,7 +34,7 @@ TEST_CASE("config support: harmless names warn, others refuse", "[config][suppor
 
 TEST_CASE("config support: the default, in any spelling, and nothing are silent", "[config][support]") {
   CHECK(findings_of("biff = YES\nqueue_run_delay = 5m\ndaemon_timeout = 5h\nalias_database = hash:/etc/aliases\n") == "");
-  CHECK(findings_of("canonical_maps =\nsmtpd_sasl_auth_enable = no\nmasquerade_domains = \n") == "");
+  CHECK(findings_of("smtp_generic_maps =\nsmtpd_sasl_auth_enable = no\nlmtp_generic_maps = \n") == "");
   CHECK(findings_of("allow_mail_to_files = alias forward\nmulti_instance_name = postfix-a\n") == "");
   CHECK(findings_of("postscreen_greet_action = ignore\nsmtp_dns_support_level = enabled\n") == "");
   CHECK(findings_of("tls_config_file = none\n") == "warning: /c/main.cf, line 2: tls_config_file: not acted on\n");
@@ -67,8 +67,8 @@ TEST_CASE("config services: what each kind means", "[config][services]") {
         "fatal: /c/master.cf, line 1: 9999: spawn as a listener is not supported\n");
   CHECK(findings_of("", "smtpd fifo - - n - - smtpd\n") == "fatal: /c/master.cf, line 1: smtpd: smtpd cannot be of type fifo\n");
   CHECK(findings_of("", "smtpd pass - - n - - smtpd\nmine unix - - n - - smtp -o smtp_helo_name=x\n") == "");
-  CHECK(findings_of("", "smtp inet n - n - - smtpd -o canonical_maps=hash:/x -o biff=no\n") ==
-        std::string("fatal: /c/master.cf, line 1: canonical_maps") + kRefused +
+  CHECK(findings_of("", "smtp inet n - n - - smtpd -o smtp_generic_maps=hash:/x -o biff=no\n") ==
+        std::string("fatal: /c/master.cf, line 1: smtp_generic_maps") + kRefused +
         "warning: /c/master.cf, line 1: biff: not acted on\n");
 }
 
