@@ -123,15 +123,15 @@ class Sink:
         return struct.unpack("<Q", self.map[:8])[0]
 
 
-def wait_port(port, seconds=20):
+def wait_port(port, seconds=20, process=None):
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and (process is None or process.poll() is None):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         except OSError:
             time.sleep(0.05)
-    sys.exit("nothing listens on port %d" % port)
+    raise RuntimeError("nothing listens on port %d" % port)
 
 
 class Server:
@@ -172,16 +172,65 @@ smtp_tls_security_level = none
     def start(self):
         command = ["/usr/sbin/postfix", "-c", self.conf, "start-fg"] if self.kind == "postfix" else \
             [self.binary, "-c", self.conf, "start-fg"]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_port(self.port)
+        # Its processes must not keep a pipe of ours open: who reads this program's output would wait for them.
+        with open(os.path.join(self.conf, "output"), "ab") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                            close_fds=True)
+        try:
+            wait_port(self.port, process=self.process)
+        except RuntimeError as why:
+            raise RuntimeError("%s: %s\n%s" % (self.kind, why, self.last_words())) from None
         time.sleep(0.5)
 
+    def last_words(self):
+        text = ""
+        for name in ("output", "maillog"):
+            try:
+                with open(os.path.join(self.conf, name), encoding="utf-8", errors="replace") as log:
+                    text += "".join(log.readlines()[-10:])
+            except OSError:
+                pass
+        return text
+
     def stop(self):
-        if self.kind == "postfix":
-            subprocess.run(["/usr/sbin/postfix", "-c", self.conf, "stop"], check=False, capture_output=True)
-        else:
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        """Never fails and never waits for long, so that what comes after it is cleaned up too."""
+        if self.process is None:
+            return
+        tree = descendants(self.process.pid)
+        if self.process.poll() is None:
+            if self.kind == "postfix":
+                subprocess.run(["/usr/sbin/postfix", "-c", self.conf, "stop"], check=False, timeout=60,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            else:
+                self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                print("%s did not stop within 30 s: killed" % self.kind, file=sys.stderr)
+                for pid in tree:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                self.process.wait()
+        self.process = None
+
+    def forget_mail(self):
+        """Between scenarios: what one left in the queue is no burden of the next."""
+        for name in os.listdir(self.queue):
+            path = os.path.join(self.queue, name)
+            shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
+
+
+def run_source(server, command, seconds=300):
+    """smtp-source ends at the first refusal, and waits for ever for a server that says nothing."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError("%s: smtp-source not done after %d s\n%s" % (server.kind, seconds, server.last_words())) from None
+    if done.returncode != 0:
+        raise RuntimeError("%s: smtp-source: %s\n%s" % (server.kind, done.stderr.decode(errors="replace").strip(),
+                                                        server.last_words()))
 
 
 def relay_round(server, sink, count, sessions, length, reuse, deliver=True):
@@ -190,14 +239,15 @@ def relay_round(server, sink, count, sessions, length, reuse, deliver=True):
     start = time.monotonic()
     command = ["smtp-source", "-s", str(sessions), "-m", str(count), "-l", str(length), "-f", "a@sender.example",
                "-t", "b@dest.example"] + (["-d"] if reuse else []) + ["127.0.0.1:%d" % server.port]
-    subprocess.run(command, check=True, timeout=600)
+    run_source(server, command)
     accepted = time.monotonic() - start
-    end = time.monotonic() + 300
+    end = time.monotonic() + 120
     while deliver and sink.count() - before < count and time.monotonic() < end:
         time.sleep(0.002)
     elapsed = time.monotonic() - start
     if deliver and sink.count() - before < count:
-        sys.exit("%s: only %d of %d messages arrived" % (server.kind, sink.count() - before, count))
+        raise RuntimeError("%s: only %d of %d messages arrived\n%s" % (server.kind, sink.count() - before, count,
+                                                                       server.last_words()))
     time.sleep(0.3)
     return {**({"delivered/s": count / elapsed} if deliver else {}), "accepted/s": count / accepted,
             "cpu us/message": (cpu_seconds(server.process.pid) - cpu) / count * 1e6,
@@ -231,12 +281,15 @@ def large_round(server, sink, megabytes):
     base = rss_anon_kib(server.process.pid)
     before = sink.count()
     source = subprocess.Popen(["smtp-source", "-m", "1", "-l", str(megabytes * 1000000), "-f", "a@sender.example",
-                               "-t", "b@dest.example", "127.0.0.1:%d" % server.port])
-    peak = base
+                               "-t", "b@dest.example", "127.0.0.1:%d" % server.port], stdin=subprocess.DEVNULL)
+    peak, end = base, time.monotonic() + 120
     while sink.count() == before:
         peak = max(peak, rss_anon_kib(server.process.pid))
+        if time.monotonic() > end:
+            source.kill()
+            raise RuntimeError("%s: the large message did not arrive\n%s" % (server.kind, server.last_words()))
         time.sleep(0.005)
-    source.wait()
+    source.wait(60)
     return {"added KiB": peak - base}
 
 
@@ -246,7 +299,25 @@ RELAY = {   # messages for Millrace, for Postfix (which is slower), sessions, si
     "100k": (2000, 500, 20, 100000, True),
     "1m": (200, 60, 10, 1000000, True),
     "accept": (20000, 3000, 20, 5000, True),
+    "peername": (8000, 2000, 20, 5000, False),
+    "lone": (1000, 500, 1, 5000, True),
+    "milters1": (3000, 1000, 20, 5000, True),
+    "milters3": (3000, 1000, 20, 5000, True),
 }
+NAMES = ["connection", "reuse", "100k", "1m", "accept", "idle", "large", "milters1", "milters3", "peername", "lone"]
+
+
+def settings(name):
+    """What a scenario adds to main.cf (the last value of a parameter counts)."""
+    if name == "accept":    # everything goes to the hold queue: no delivery in the figure
+        return "smtpd_recipient_restrictions = check_recipient_access static:HOLD, permit_mynetworks, reject\n"
+    if name == "idle":      # a session is a process there: both have the same cap
+        return "default_process_limit = 6000\n"
+    if name == "peername":
+        return "smtpd_peername_lookup = yes\n"
+    if name.startswith("milters"):
+        return "smtpd_milters = %s\n" % " ".join("inet:127.0.0.1:%d" % (PORTS["milter"] + i) for i in range(int(name[7:])))
+    return ""
 
 
 def show(name, rows):
@@ -261,6 +332,53 @@ def show(name, rows):
     return {k: {kind: [r[k] for r in rounds] for kind, rounds in rows.items()} for k in keys}
 
 
+class Bench:
+    """The servers, the sink and the milters of a run; close() leaves nothing behind."""
+    def __init__(self, args, work):
+        self.args, self.work = args, work
+        self.kinds = [args.only] if args.only else ["millrace", "postfix"]
+        self.sink = Sink(args.tools, work)
+        self.milters, self.running, self.setting = [], {}, None
+
+    def prepare(self, name):
+        setting = settings(name)
+        if setting == self.setting and name != "accept":
+            return
+        self.stop_servers()
+        for i in range(int(name[7:]) if name.startswith("milters") else 0):
+            self.milters.append(subprocess.Popen(
+                [os.path.join(self.args.tools, "noop_milter"), "inet:%d@127.0.0.1" % (PORTS["milter"] + i)],
+                stdin=subprocess.DEVNULL))
+            wait_port(PORTS["milter"] + i, process=self.milters[-1])
+        self.setting = setting
+        for kind in self.kinds:
+            self.running[kind] = Server(kind, os.path.abspath(self.args.millrace), self.work, setting)
+            self.running[kind].start()
+
+    def stop_servers(self):
+        for server in self.running.values():
+            server.stop()
+            server.forget_mail()
+        self.running, self.setting = {}, None
+        for process in self.milters:
+            process.terminate()
+        self.milters.clear()
+
+    def round(self, name, kind):
+        server = self.running[kind]
+        if name == "idle":
+            return idle_round(server, 5000 if kind == "millrace" else 100)
+        if name == "large":
+            return large_round(server, self.sink, 50)
+        own, other, sessions, length, reuse = RELAY[name]
+        return relay_round(server, self.sink, own if kind == "millrace" else other, sessions, length, reuse, name != "accept")
+
+    def close(self):
+        self.stop_servers()
+        self.sink.process.terminate()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millrace", default="build/release/millrace")
@@ -268,72 +386,38 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", choices=["millrace", "postfix"], help="one server alone, no ratio")
     parser.add_argument("--json")
-    parser.add_argument("scenario", nargs="*", help="%s idle large milters1 milters3" % " ".join(RELAY))
+    parser.add_argument("scenario", nargs="*", help=" ".join(NAMES))
     args = parser.parse_args()
+    unknown = [name for name in args.scenario if name not in NAMES]
+    if unknown:
+        parser.error("unknown scenario: %s" % " ".join(unknown))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    names = args.scenario or list(RELAY) + ["idle", "large", "milters1", "milters3"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))     # so that close() runs
     work = tempfile.mkdtemp(prefix="bench.", dir=os.environ.get("TMPDIR", "/tmp"))
     os.chmod(work, 0o755)
-    kinds = [args.only] if args.only else ["millrace", "postfix"]
-    sink, results, extra_processes = Sink(args.tools, work), {}, []
-
-    def servers(extra):
-        out = {}
-        for kind in kinds:
-            out[kind] = Server(kind, os.path.abspath(args.millrace), work, extra)
-            out[kind].start()
-        return out
-
-    running = servers("")
+    bench, results, status = Bench(args, work), {}, 0
     try:
-        for name in names:
-            rows = {kind: [] for kind in kinds}
-            special = name == "accept" or name.startswith("milters")
-            if special:
-                for server in running.values():
-                    server.stop()
-            if name == "accept":    # everything goes to the hold queue: no delivery in the figure
-                running = servers("smtpd_recipient_restrictions = check_recipient_access static:HOLD, permit_mynetworks, reject\n")
-            elif special:
-                count = int(name[7:])
-                for i in range(count):
-                    extra_processes.append(subprocess.Popen(
-                        [os.path.join(args.tools, "noop_milter"), "inet:%d@127.0.0.1" % (PORTS["milter"] + i)]))
-                    wait_port(PORTS["milter"] + i)
-                running = servers("smtpd_milters = %s\n" % " ".join(
-                    "inet:127.0.0.1:%d" % (PORTS["milter"] + i) for i in range(count)))
-            for _ in range(args.rounds):
-                for kind, server in running.items():
-                    if name in RELAY or name.startswith("milters"):
-                        own, other, sessions, length, reuse = RELAY.get(name, (3000, 1000, 20, 5000, True))
-                        rows[kind].append(relay_round(server, sink, own if kind == "millrace" else other,
-                                                      sessions, length, reuse, name != "accept"))
-                    elif name == "idle":
-                        rows[kind].append(idle_round(server, 5000 if kind == "millrace" else 100))
-                    elif name == "large":
-                        rows[kind].append(large_round(server, sink, 50))
-                if name in ("idle", "large") and len(rows[kinds[0]]) >= min(3, args.rounds):
-                    break
+        for name in args.scenario or NAMES:
+            rows = {kind: [] for kind in bench.kinds}
+            try:
+                bench.prepare(name)
+                for _ in range(min(args.rounds, 3) if name in ("idle", "large") else args.rounds):
+                    for kind in bench.kinds:
+                        rows[kind].append(bench.round(name, kind))
+            except (RuntimeError, OSError) as why:   # the others are still worth their figures
+                print("\n%s: FAILED: %s" % (name, why), flush=True)
+                bench.stop_servers()
+                status = 1
+                continue
             results[name] = show(name, rows)
-            for process in extra_processes:
-                process.terminate()
-            extra_processes.clear()
-            if special:
-                for server in running.values():
-                    server.stop()
-                running = servers("")
     finally:
-        for server in running.values():
-            server.stop()
-        sink.process.terminate()
-        for process in extra_processes:
-            process.terminate()
-        shutil.rmtree(work, ignore_errors=True)     # with what `accept` left on hold
+        bench.close()
     if args.json:
         with open(args.json, "w", encoding="ascii") as out:
             json.dump(results, out, indent=1)
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
