@@ -217,6 +217,7 @@ def serve_copy(args, work, image, wanted):
         server = Instance(args.millrace, where, "relayhost = [127.0.0.1]:%d\nrelay_transport = relay:[127.0.0.1]:%d\n"
                           % (sink.port, sink.port), queue=os.path.join(mounted, "queue"))
         server.start()
+        server.command("queue", "-f", check=False)     # in the copy everything waits for a later attempt
         return report(os.path.basename(image), wanted, sink)
     except (AssertionError, subprocess.TimeoutExpired) as err:   # a store that was lost may not come up at all
         print("%s: %s" % (os.path.basename(image), err))
