@@ -1,6 +1,7 @@
 """Third-party filters as a test's own processes: OpenDKIM with a fresh key, postgrey, a DNS server for the key."""
 import os
 import shutil
+import socket
 import signal
 import subprocess
 
@@ -76,9 +77,18 @@ class Postgrey:
                                          "--whitelist-clients=" + os.path.join(directory, "clients"),
                                          "--whitelist-recipients=" + os.path.join(directory, "recipients")],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # The socket is there before everybody may write to it.
-        wait_until(lambda: os.path.exists(unix) and os.stat(unix).st_mode & 2 if unix else listening(self.port), 10,
-                   "postgrey")
+        # The socket is there before everybody may write to it, and before anybody listens.
+        wait_until(lambda: self.answers_unix() if unix else listening(self.port), 20, "postgrey")
+
+    def answers_unix(self):
+        if not (os.path.exists(self.unix) and os.stat(self.unix).st_mode & 2):
+            return False
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(self.unix)
+                return True
+            except OSError:
+                return False
 
     def end(self):
         ends(self.process)
