@@ -24,7 +24,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::uint32_t kImbalance = 8;      // sessions above the mean at which a front leaves the listener out
-constexpr milliseconds kBalanceCheck{20};    // while it does
+constexpr milliseconds kBalanceCheck{20};    // while it does: the others may have got their share
 constexpr seconds kPassLimit{5};             // for the descriptor, once a "pass" service was connected to
 constexpr milliseconds kStopGrace{1200};     // sessions end by themselves (421) for this long, then are woken
 
@@ -52,6 +52,7 @@ class Front {
   void take_passed(const std::shared_ptr<smtp::ServiceContext>& context, int channel);
   void session_ended();
   void balance();
+  void accept_again();
   bool above_mean() const;
   void housekeeping();
   void end_when_empty();
@@ -73,7 +74,7 @@ class Front {
   std::map<std::size_t, std::unique_ptr<ChainBuilder>> builders_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::size_t sessions_ = 0;
-  bool paused_ = false, draining_ = false;
+  bool paused_ = false, watching_balance_ = false, draining_ = false;
 };
 
 bool Front::build(config::Findings& findings) {
@@ -234,6 +235,8 @@ void Front::take_passed(const std::shared_ptr<smtp::ServiceContext>& context, in
 void Front::session_ended() {
   --sessions_;
   counter().fetch_sub(1, std::memory_order_relaxed);
+  // At once, or short sessions would leave it idle until the next check.
+  if (paused_ && !above_mean()) accept_again();
 }
 
 bool Front::above_mean() const {
@@ -249,13 +252,22 @@ bool Front::above_mean() const {
 void Front::balance() {
   if (std::exchange(paused_, true)) return;
   for (auto& acceptor : acceptors_) acceptor->pause();
+  if (std::exchange(watching_balance_, true)) return;
   const auto started = loop_.spawn(net::Stack::session, [this] {
-    while (above_mean() && net::sleep_until(Deadline::after(kBalanceCheck))) {
+    while (paused_ && above_mean() && net::sleep_until(Deadline::after(kBalanceCheck))) {
     }
-    paused_ = false;
-    for (auto& acceptor : acceptors_) acceptor->resume();
+    watching_balance_ = false;
+    accept_again();
   });
-  if (!started) paused_ = false;
+  if (!started) {
+    watching_balance_ = false;
+    accept_again();
+  }
+}
+
+void Front::accept_again() {
+  if (!std::exchange(paused_, false)) return;
+  for (auto& acceptor : acceptors_) acceptor->resume();
 }
 
 // Once a second: tables that changed; now and then, one front for all: what anvil(8) would log.
