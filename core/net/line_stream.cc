@@ -6,13 +6,14 @@
 namespace millrace::net {
 namespace {
 
-constexpr std::size_t kFirstRead = 512;         // the buffer of a session that waits for a command
+constexpr std::size_t kFirstRead = 512;         // the buffer of a session in a dialogue
+constexpr std::size_t kLargestRead = 64 * 1024;
 constexpr std::size_t kHeldOutput = 64 * 1024;  // a pipelining client cannot make us hold more
 
 }  // namespace
 
 LineStream::LineStream(std::unique_ptr<Stream> stream, std::size_t buffer_bytes)
-    : stream_(std::move(stream)), buffer_bytes_(std::max(buffer_bytes, kFirstRead)) {}
+    : stream_(std::move(stream)), buffer_bytes_(std::clamp(buffer_bytes, kFirstRead, kLargestRead)) {}
 
 Result<LineStream::Line> LineStream::read_line(std::size_t limit, Deadline deadline) {
   if (output_.size() > kHeldOutput) {
@@ -90,36 +91,35 @@ void LineStream::release_buffer() {
   capacity_ = start_ = end_ = 0;
 }
 
-void LineStream::make_room() {
-  if (start_ == end_) {
-    start_ = end_ = 0;
-    // The large buffer stays while data streams in, and goes before a wait.
-    if (capacity_ > kFirstRead && (last_read_ <= kFirstRead || !stream_->readable()))
-      release_buffer();
-  }
-  if (end_ < capacity_) return;
-  if (start_ > 0) {
-    std::memmove(input_.get(), input_.get() + start_, end_ - start_);
-    end_ -= start_;
+// Keeps what is unread and the `n` bytes at `data` after it.
+void LineStream::append(const char* data, std::size_t n) {
+  const std::size_t kept = end_ - start_;
+  if (capacity_ - end_ < n) {
+    if (capacity_ < kept + n) {
+      const std::size_t bigger = std::max({kept + n, kept > 0 ? capacity_ * 2 : 0, kFirstRead});
+      std::unique_ptr<char[]> grown(new char[bigger]);
+      if (kept > 0) std::memcpy(grown.get(), input_.get() + start_, kept);
+      input_ = std::move(grown);
+      capacity_ = bigger;
+    } else {
+      std::memmove(input_.get(), input_.get() + start_, kept);
+    }
     start_ = 0;
-    if (end_ < capacity_) return;
+    end_ = kept;
   }
-  const std::size_t bigger = capacity_ == 0              ? kFirstRead
-                             : capacity_ < buffer_bytes_ ? buffer_bytes_
-                                                         : capacity_ * 2;
-  std::unique_ptr<char[]> grown(new char[bigger]);
-  if (end_ > 0) std::memcpy(grown.get(), input_.get(), end_);
-  input_ = std::move(grown);
-  capacity_ = bigger;
+  std::memcpy(input_.get() + end_, data, n);
+  end_ += n;
 }
 
 Result<void> LineStream::fill(Deadline deadline) {
   if (auto flushed = flush(deadline); !flushed) return flushed;
-  make_room();
-  const Result<std::size_t> n = stream_->read_some(input_.get() + end_, capacity_ - end_, deadline);
+  release_buffer();
+  // Into a buffer that all sessions of the thread share, because nothing suspends between the bytes' arrival
+  // in it and the copy: a session that waits needs none, and each read takes all that has come.
+  thread_local const std::unique_ptr<char[]> arrivals(new char[kLargestRead]);
+  const Result<std::size_t> n = stream_->read_some(arrivals.get(), buffer_bytes_, deadline);
   if (!n) return tl::unexpected(n.error());
-  last_read_ = *n;
-  end_ += *n;
+  append(arrivals.get(), *n);
   return {};
 }
 

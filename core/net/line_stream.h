@@ -11,7 +11,7 @@ namespace millrace::net {
 
 class LineStream {
  public:
-  explicit LineStream(std::unique_ptr<Stream> stream, std::size_t buffer_bytes = 16384);
+  explicit LineStream(std::unique_ptr<Stream> stream, std::size_t buffer_bytes = 32768);
 
   struct Line {
     std::string_view text;  // without line end; valid until the next read
@@ -41,13 +41,12 @@ class LineStream {
  private:
   Result<void> fill(Deadline deadline);
   Result<Line> drop_rest(std::size_t limit, Deadline deadline);
-  void make_room();
+  void append(const char* data, std::size_t n);
   std::unique_ptr<Stream> stream_;
   std::size_t buffer_bytes_;
   std::string output_;
   std::unique_ptr<char[]> input_;  // what is buffered is [start_, end_)
   std::size_t capacity_ = 0, start_ = 0, end_ = 0;
-  std::size_t last_read_ = 0;  // tells a dialogue from bulk data
 };
 
 }  // namespace millrace::net

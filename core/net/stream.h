@@ -35,7 +35,8 @@ class TlsContext;  // core/net/tls.h
 class Stream {
  public:
   virtual ~Stream() = default;
-  // Reads 1..size bytes; closed at the end of the stream.
+  // Reads 1..size bytes; closed at the end of the stream.  Nothing is stored at `data` before the last
+  // suspension is over: callers may share a buffer among the fibers of a thread.
   virtual Result<std::size_t> read_some(char* data, std::size_t size, Deadline deadline) = 0;
   // Writes all bytes.
   virtual Result<void> write(std::string_view bytes, Deadline deadline) = 0;
