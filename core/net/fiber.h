@@ -3,7 +3,7 @@
 // One Loop per thread.  A fiber lives and dies on the thread that spawned it.  Nothing a fiber may
 // wait in holds a lock, sits in a catch block, is a destructor, or has an LMDB read transaction
 // open. Cancel = the wait returns Errc::canceled and the code returns; a suspended fiber is never
-// destroyed. Asio is seen by this module's .cc files alone.
+// destroyed.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,8 @@
 #include <cxxabi.h>
 #include <fmt/format.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <new>
@@ -34,7 +35,7 @@ struct Loop::Impl::LoopRemote : Remote {
   void post(std::function<void()> task) override {
     const std::lock_guard lock(mutex);
     if (loop == nullptr) return;
-    asio::post(loop->io, [loop = loop, task = std::move(task)] { loop->slice(task); });
+    loop->post(std::move(task));
   }
   std::mutex mutex;
   Loop::Impl* loop = nullptr;
@@ -50,29 +51,87 @@ Loop::Impl::Impl(Loop& owner) : outer(this_loop) {
   trimmer.fire = [](TimerEntry& self) {
     if constexpr (!kSanitized) static_cast<Trimmer&>(self).loop->trim_stacks();
   };
-  epoll.assign(epoll_create1(EPOLL_CLOEXEC));
-  watch_epoll();
+  epoll = epoll_create1(EPOLL_CLOEXEC);
+  wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.ptr = nullptr;
+  // As with memory: a process without descriptors at its start cannot do anything.
+  if (epoll < 0 || wake_fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, wake_fd, &event) != 0) throw std::bad_alloc();
 }
 
-void Loop::Impl::watch_epoll() {
-  epoll.async_wait(asio::posix::descriptor_base::wait_read,
-                   [this](const boost::system::error_code& error) {
-                     if (error) return;
-                     poll_descriptors();
-                     watch_epoll();
-                   });
+void Loop::Impl::wake_up() {
+  const std::uint64_t one = 1;
+  (void)!::write(wake_fd, &one, sizeof one);
 }
 
-void Loop::Impl::poll_descriptors() {
-  slice([this] {
-    epoll_event events[128];  // what does not fit is reported at the next turn
-    const int n = epoll_wait(epoll.native_handle(), events, std::size(events), 0);
+void Loop::Impl::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(tasks_mutex);
+    tasks.push_back(std::move(task));
+  }
+  if (asleep.exchange(false)) wake_up();
+}
+
+// Until something is ready, a timer is due, or somebody posts.  Does not sleep past `until`.
+int Loop::Impl::wait(TimePoint until, epoll_event* events, int room) {
+  if (!timers.empty()) until = std::min(until, timers.first().at);
+  bool pending = ready_first != nullptr || stop_wanted;
+  if (!pending) {
+    asleep = true;   // before the look at the tasks: who posts after it sees that a wake-up is needed
+    const std::lock_guard lock(tasks_mutex);
+    pending = !tasks.empty();
+  }
+  timespec span{}, *timeout = &span;
+  if (!pending && until == TimePoint::max()) {
+    timeout = nullptr;
+  } else if (!pending) {
+    const auto left = std::max(until - SteadyClock::now(), SteadyClock::duration::zero());
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(left);
+    span.tv_sec = whole.count();
+    span.tv_nsec = std::chrono::nanoseconds(left - whole).count();
+  }
+  int n = epoll_pwait2(epoll, events, room, timeout, nullptr);
+  if (n < 0 && errno != EINTR) {   // a kernel or a container of before 2021
+    constexpr auto kLongest = std::chrono::hours(1);
+    const std::chrono::nanoseconds left = std::chrono::seconds(span.tv_sec) + std::chrono::nanoseconds(span.tv_nsec);
+    const auto rounded = std::chrono::ceil<std::chrono::milliseconds>(std::min<std::chrono::nanoseconds>(left, kLongest));
+    n = epoll_wait(epoll, events, room, timeout == nullptr ? -1 : static_cast<int>(rounded.count()));
+  }
+  asleep = false;
+  return n;
+}
+
+// Watched, and followed by the fibers that were made ready.
+void Loop::Impl::turn(TimePoint until) {
+  epoll_event events[128];  // what does not fit is reported at the next turn
+  const int n = wait(until, events, std::size(events));
+  watch.begin();
+  guarded([&] {
     reporting = true;
-    for (int i = 0; i < n; ++i)
-      static_cast<Polled*>(events[i].data.ptr)->happened(events[i].events);
+    for (int i = 0; i < n; ++i) {
+      if (events[i].data.ptr != nullptr) static_cast<Polled*>(events[i].data.ptr)->happened(events[i].events);
+    }
     reporting = false;
     kept.clear();
   });
+  run_tasks();
+  fire_timers();
+  run_ready();
+  watch.end(logger);
+}
+
+// Those that were there at the beginning: what they post has its turn later.
+void Loop::Impl::run_tasks() {
+  std::vector<std::function<void()>> now;
+  {
+    const std::lock_guard lock(tasks_mutex);
+    now.swap(tasks);
+  }
+  for (std::function<void()>& task : now) {
+    guarded(task);
+    task = nullptr;
+  }
 }
 
 Loop::Impl::~Impl() {
@@ -80,12 +139,17 @@ Loop::Impl::~Impl() {
   // that holds out longer than this (work on the pool that does not end) is leaked with its stack.
   cancel_all();
   const TimePoint patience = SteadyClock::now() + std::chrono::seconds(10);
-  io.restart();
+  stop_wanted = false;
   while (fiber_count > 0 && SteadyClock::now() < patience)
-    io.run_one_for(std::chrono::milliseconds(50));
-  const std::lock_guard lock(remote->mutex);
-  remote->loop = nullptr;
+    turn(SteadyClock::now() + std::chrono::milliseconds(50));
+  {
+    const std::lock_guard lock(remote->mutex);
+    remote->loop = nullptr;
+  }
+  tasks.clear();   // what they hold may want the loop
   this_loop = outer;
+  ::close(wake_fd);
+  ::close(epoll);
 }
 
 Loop::Loop() : impl_(std::make_unique<Impl>(*this)) {}
@@ -100,22 +164,16 @@ Loop* Loop::current_or_null() { return this_loop; }
 
 void Loop::run() {
   Loop* const before = std::exchange(this_loop, this);
-  for (;;) {
-    impl_->io.restart();  // before the look at the flag, so that no stop() is lost in between
-    if (impl_->stop_wanted.exchange(false)) break;
-    impl_->io.run();
-  }
+  while (!impl_->stop_wanted.exchange(false)) impl_->turn(TimePoint::max());
   this_loop = before;
 }
 
 void Loop::stop() {
   impl_->stop_wanted = true;
-  impl_->io.stop();
+  impl_->wake_up();
 }
 
-void Loop::post(std::function<void()> task) {
-  asio::post(impl_->io, [impl = impl_.get(), task = std::move(task)] { impl->slice(task); });
-}
+void Loop::post(std::function<void()> task) { impl_->post(std::move(task)); }
 
 Result<void> Loop::spawn(Stack stack, std::function<void()> body) {
   return impl_->spawn(stack, std::move(body));
@@ -156,7 +214,7 @@ Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
   make_ready(fiber);
   if (trimmer.index == TimerEntry::kOut) {
     trimmer.at = SteadyClock::now() + kTrimInterval;
-    start_timer(trimmer);
+    timers.insert(trimmer);
   }
   return {};
 }
@@ -178,7 +236,7 @@ void Loop::Impl::trim_stacks() {
   }
   if (fiber_count == 0) return;
   trimmer.at = SteadyClock::now() + kTrimInterval;
-  start_timer(trimmer);
+  timers.insert(trimmer);
 }
 
 void Loop::Impl::fiber_main(boost::context::detail::transfer_t from) {
@@ -247,7 +305,7 @@ Woke Loop::Impl::suspend(Deadline deadline, Cancel cancel) {
   self.cancelable = cancel == Cancel::allowed;
   if (deadline.at != TimePoint::max()) {
     self.at = deadline.at;
-    start_timer(self);
+    timers.insert(self);
   }
   switch_to_loop(self);
   return self.woke;
@@ -264,11 +322,10 @@ void Loop::Impl::make_ready(Fiber& fiber) {
   fiber.next_ready = nullptr;
   (ready_first == nullptr ? ready_first : ready_last->next_ready) = &fiber;
   ready_last = &fiber;
-  if (!in_slice) post_slice();
 }
 
-// Several rounds at once, because a turn through Asio costs a system call; but not without end, so
-// that fibers which keep waking each other leave sockets and timers their turn.
+// Several rounds at once, because a turn costs a system call; but not without end, so that fibers which
+// keep waking each other leave sockets and timers their turn.
 void Loop::Impl::run_ready() {
   constexpr int kRounds = 16;
   for (int round = 0; round < kRounds && ready_first != nullptr; ++round) {
@@ -280,16 +337,6 @@ void Loop::Impl::run_ready() {
       resume(fiber);
     }
   }
-  if (ready_first != nullptr) post_slice();
-}
-
-void Loop::Impl::post_slice() {
-  if (drain_posted) return;
-  drain_posted = true;
-  asio::post(io, [this] {
-    drain_posted = false;
-    slice([] {});
-  });
 }
 
 void Loop::Impl::cancel_all() {
@@ -301,33 +348,14 @@ void Loop::Impl::cancel_all() {
 
 // --- timers -------------------------------------------------------------------------------------
 
-void Loop::Impl::start_timer(TimerEntry& entry) {
-  timers.insert(entry);
-  // Later deadlines than the armed one cost nothing; an entry that is gone when the timer fires
-  // costs one idle look.
-  if (entry.at < armed_at) arm(entry.at);
-}
-
-void Loop::Impl::arm(TimePoint at) {
-  armed_at = at;
-  timer.expires_at(at);
-  timer.async_wait([this](const boost::system::error_code& error) {
-    if (!error) fire_timers();
-  });
-}
-
 void Loop::Impl::fire_timers() {
-  armed_at = TimePoint::min();  // nobody needs to arm it before the end of this
-  slice([this] {
-    const TimePoint now = SteadyClock::now();
-    while (!timers.empty() && timers.first().at <= now) {
-      TimerEntry& due = timers.first();
-      timers.erase(due);
-      due.fire(due);
-    }
-  });
-  armed_at = TimePoint::max();
-  if (!timers.empty()) arm(timers.first().at);
+  if (timers.empty()) return;
+  const TimePoint now = SteadyClock::now();
+  while (!timers.empty() && timers.first().at <= now) {
+    TimerEntry& due = timers.first();
+    timers.erase(due);
+    guarded([&due] { due.fire(due); });
+  }
 }
 
 // --- the watchdog -------------------------------------------------------------------------------
@@ -372,18 +400,18 @@ Fiber* running_fiber() { return this_loop == nullptr ? nullptr : this_loop->impl
 Woke suspend(Deadline deadline, Cancel cancel) { return here().suspend(deadline, cancel); }
 void wake(Fiber& fiber) { fiber.loop->wake(fiber, Woke::event); }
 bool loop_canceled() { return here().canceled; }
-void start_timer(TimerEntry& entry) { here().start_timer(entry); }
+void start_timer(TimerEntry& entry) { here().timers.insert(entry); }
 void stop_timer(TimerEntry& entry) { here().timers.erase(entry); }
 bool watch_descriptor(int fd, std::uint32_t events, Polled& polled, bool fresh) {
   epoll_event event{};
   event.events = events;
   event.data.ptr = &polled;
-  return epoll_ctl(here().epoll.native_handle(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+  return epoll_ctl(here().epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
                    &event) == 0;
 }
 void unwatch_descriptor(
     int fd) {  // explicitly: a duplicate in another process would keep it in the set
-  if (this_loop != nullptr) epoll_ctl(here().epoll.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+  if (this_loop != nullptr) epoll_ctl(here().epoll, EPOLL_CTL_DEL, fd, nullptr);
 }
 void keep_this_round(std::shared_ptr<void> polled) {
   if (this_loop != nullptr && here().reporting) here().kept.push_back(std::move(polled));

@@ -1,15 +1,13 @@
-// Inside of core/net: the loop's state.  Includes Asio; only the files that talk to it include
-// this.
+// Inside of core/net: the loop's state.
 #pragma once
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/context/detail/fcontext.hpp>
+#include <memory>
 #include <mutex>
+#include <vector>
+
+#include <sys/epoll.h>
 
 #include "core/base/log.h"
 #include "core/net/scheduler.h"
@@ -17,7 +15,6 @@
 
 namespace millrace::net {
 
-namespace asio = boost::asio;
 using boost::context::detail::fcontext_t;
 
 // libstdc++'s per-thread exception state (the C++ ABI's __cxa_eh_globals).  It belongs to a stack,
@@ -75,27 +72,17 @@ struct Loop::Impl {
   void wake(Fiber& fiber, Woke why);
   void make_ready(Fiber& fiber);
   void run_ready();
-  void post_slice();
-  void start_timer(TimerEntry& entry);
-  void arm(TimePoint at);
+  void post(std::function<void()> task);  // [any thread]
+  void wake_up();                         // [any thread]
+  void turn(TimePoint until);
+  int wait(TimePoint until, epoll_event* events, int room);
+  void run_tasks();
   void fire_timers();
   void trim_stacks();
   void cancel_all();
-  void watch_epoll();
-  void poll_descriptors();
   [[noreturn]] static void fiber_main(boost::context::detail::transfer_t from);
   void destroy(Fiber& fiber);
 
-  // Every way in from Asio goes through here: watched, and followed by the fibers it made ready.
-  template <typename F>
-  void slice(F&& work) {
-    watch.begin();
-    in_slice = true;
-    guarded(work);
-    run_ready();
-    in_slice = false;
-    watch.end(logger);
-  }
   // Only bad_alloc and our own mistakes get here; they end that task or fiber, with a line in the
   // log.
   template <typename F>
@@ -112,14 +99,13 @@ struct Loop::Impl {
 
   struct LoopRemote;
 
-  asio::io_context io{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
-  asio::steady_timer timer{io};
-  // Our own epoll set inside of Asio's: a wait for a descriptor is then no system call at all,
-  // where Asio's async_wait is one each (EPOLL_CTL_MOD) and an allocation.
-  asio::posix::stream_descriptor epoll{io};
+  // One system call per turn: epoll_pwait2 tells what is ready and when the first timer is due.
+  int epoll = -1;
+  int wake_fd = -1;                       // an eventfd that is never read: each write is an edge
+  std::atomic<bool> asleep{false};        // only then does post() need to write to it
+  std::mutex tasks_mutex;
+  std::vector<std::function<void()>> tasks;
   std::vector<std::shared_ptr<void>> kept;  // descriptors closed in this round of reports
-  TimePoint armed_at = TimePoint::max();
   TimerHeap timers;
   struct Trimmer : TimerEntry {
     Impl* loop = nullptr;
@@ -130,7 +116,7 @@ struct Loop::Impl {
   Fiber *ready_first = nullptr, *ready_last = nullptr;
   Fiber* fibers = nullptr;
   std::size_t fiber_count = 0;
-  bool in_slice = false, reporting = false, drain_posted = false, canceled = false;
+  bool reporting = false, canceled = false;
   fcontext_t loop_context = nullptr;
   const void* loop_stack = nullptr;
   std::size_t loop_stack_size = 0;

@@ -1,5 +1,5 @@
-// Inside of core/net: how its files suspend and wake fibers and use the loop's timers, without
-// Asio. Nothing outside of core/net includes this.
+// Inside of core/net: how its files suspend and wake fibers and use the loop's timers.
+// Nothing outside of core/net includes this.
 #pragma once
 
 #include <cstdint>
