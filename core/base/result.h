@@ -25,6 +25,7 @@ enum class Errc {
   not_found,  // the thing asked for does not exist
   limit,      // no more of a bounded resource
   temporary,  // a look-up could not be done now
+  exists,     // it is there already
   internal,   // our mistake, contained
 };
 

@@ -150,7 +150,8 @@ void QueueRole::go() {
   server.listening_fd = setup_.queue_listening;
   server.log = log_;
   server_ = queue::Server::start(store_, server, [this](queue::Entry entry, std::shared_ptr<const std::string> content) {
-    engine_->stored(std::move(entry), std::move(content));
+    // While stopping, fronts may still store: the next process finds it.
+    if (!stopping_) engine_->stored(std::move(entry), std::move(content));
   });
   queue::ControlOptions control;
   control.socket_path = queue::control_socket_path(setup_.config->params().queue_directory);
@@ -167,9 +168,9 @@ void QueueRole::stop(Deadline deadline) {
   if (std::exchange(stopping_, true)) return;
   const auto started = loop_.spawn(net::Stack::session, [this, deadline] {
     if (running_) {
+      engine_->stop(deadline);
       server_.reset();
       control_.reset();
-      engine_->stop(deadline);
       if (auto closed = store_.close(); !closed) log_.error(closed.error().context);
     }
     loop_.stop();

@@ -45,6 +45,7 @@ class Core : public std::enable_shared_from_this<Core> {
     wire::Answer answer;
   };
   Result<void> connect();
+  Result<void> send(const std::string& envelope, const std::string& content, int fd);
   Result<int> connected_socket();
   void connection_lost(const std::shared_ptr<FrameSocket>& socket, const Error& why);
   bool take_answer(const wire::Frame& frame);
@@ -176,8 +177,10 @@ Result<void> Core::wait_for_ids() {
 }
 
 Result<std::string> Core::new_queue_id() {
-  while (ids_.empty()) {
-    if (Result<void> waited = wait_for_ids(); !waited) return tl::unexpected(waited.error());
+  for (int losses = 0; ids_.empty();) {
+    Result<void> waited = wait_for_ids();
+    const bool again = !waited && waited.error().code == Errc::closed && ++losses < 2;
+    if (!waited && !again) return tl::unexpected(waited.error());
   }
   Block& block = ids_.front();
   const std::uint64_t number = block.next++;
@@ -233,20 +236,27 @@ Result<void> Core::submit(const mime::Envelope& envelope, mime::Message& message
     if (with_headers) content.clear();
     fd = own_fd = *spooled;
   }
-  Result<void> connected = connect();
-  if (!connected) {
-    if (own_fd >= 0) ::close(own_fd);
-    return connected;
+  Result<void> sent = send(blob, content, fd);
+  if (!sent && sent.error().code == Errc::closed) {
+    sent = send(blob, content, fd);
+    // Ids are never used twice: the process that went away had stored it.
+    if (!sent && sent.error().code == Errc::exists) sent = {};
   }
+  if (own_fd >= 0) ::close(own_fd);
+  return sent;
+}
+
+// One attempt: until the queue process answers or goes away.
+Result<void> Core::send(const std::string& envelope, const std::string& content, int fd) {
+  if (Result<void> connected = connect(); !connected) return connected;
   const std::uint64_t request = ++last_request_;
   const auto pending = std::make_shared<Pending>();
   pending_.emplace(request, pending);
-  const wire::Submit submit{request, fd >= 0, blob, content};
+  const wire::Submit submit{request, fd >= 0, envelope, content};
   if (fd >= 0) {
     std::string frame;
     wire::put_submit(submit, frame);
     Result<void> sent = socket_->send_with_fd(std::move(frame), fd);
-    if (own_fd >= 0) ::close(own_fd);
     if (!sent) {
       pending_.erase(request);
       return sent;

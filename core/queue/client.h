@@ -16,8 +16,9 @@ struct ClientOptions {
   std::uint64_t min_free_bytes = 0;
 };
 
-// Reconnects when the queue process was restarted; a submission in flight then fails with Errc::closed
-// (451 to the client: it was not acknowledged, so it may or may not be stored twice, never lost).
+// Reconnects when the queue process was restarted.  What was under way is asked once more of the new one; a
+// message that the old one had stored is recognised by its id.  A second failure is Errc::closed (451 to the
+// client: it was not acknowledged, so it may or may not be stored, never lost).
 // Loop-local.
 std::unique_ptr<smtp::MessageSink> make_client(const ClientOptions& options, const log::Logger& log);
 

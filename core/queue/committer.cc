@@ -120,7 +120,7 @@ void Committer::run_batch(std::vector<Operation>& batch) {
     for (Operation& operation : batch) {
       // An id in use is somebody else's file.
       const bool failed_add = operation.kind == Operation::Kind::add && operation.side_file &&
-                              !operation.result && operation.result.error().code != Errc::internal;
+                              !operation.result && operation.result.error().code != Errc::exists;
       if (operation.removed_side_file || failed_add) options_.side_file_unused(operation.queue_id);
       // Nobody waits for it, so nobody would repeat it.
       const bool repeat = outcome == Database::Outcome::no_space && !operation.done;

@@ -169,7 +169,7 @@ int Database::apply_add(MDB_txn* txn, Operation& operation) {
   MDB_val key = value_of(operation.queue_id), data = value_of(operation.state);
   int code = ::mdb_put(txn, states_, &key, &data, MDB_NOOVERWRITE);
   if (code == MDB_KEYEXIST) {
-    operation.result = fail(Errc::internal, operation.queue_id + ": queue id is in use");
+    operation.result = fail(Errc::exists, operation.queue_id + ": queue id is in use");
     return 0;
   }
   if (code != 0) return code;

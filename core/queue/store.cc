@@ -222,7 +222,7 @@ Result<void> StoreImpl::add(Entry entry, std::string content, int content_fd) {
   const Result<std::optional<State>> existing = database_->state(id);
   if (!existing || *existing) {
     ::close(content_fd);
-    return existing ? fail(Errc::internal, id + ": queue id is in use") : tl::unexpected(existing.error());
+    return existing ? fail(Errc::exists, id + ": queue id is in use") : tl::unexpected(existing.error());
   }
   const Result<SideFiles::Adopted> adopted = blocking([&]() -> Result<SideFiles::Adopted> {
     struct stat status {};

@@ -139,10 +139,11 @@ class NextHop:
                 sock = context.wrap_socket(sock, server_side=True)
                 stream, tls = sock.makefile("rwb"), True
             elif word == "MAIL":
-                sender, recipients, chunks = argument, [], []
-                say(self.reply_for(word, argument, "250 2.1.0 Ok"))
+                reply = self.reply_for(word, argument, "250 2.1.0 Ok")
+                sender, recipients, chunks = argument if reply.startswith("2") else None, [], []
+                say(reply)
             elif word == "RCPT":
-                reply = self.reply_for(word, argument, "250 2.1.5 Ok")
+                reply = self.reply_for(word, argument, "250 2.1.5 Ok" if sender else "503 5.5.1 No sender")
                 if reply.startswith("2"):
                     recipients.append(argument)
                 say(reply)

@@ -133,7 +133,7 @@ TEST_CASE("queue socket: hold, and a message that cannot be stored", "[queue]") 
     CHECK(world.store->load("HELD000001")->queue == QueueName::hold);
     const Result<void> twice = client->submit(envelope, message);
     REQUIRE_FALSE(twice);
-    CHECK(twice.error().code == Errc::internal);
+    CHECK(twice.error().code == Errc::exists);
     CHECK(world.stored.size() == 1);
   });
 }
@@ -150,6 +150,30 @@ TEST_CASE("queue socket: the client finds a new queue process", "[queue]") {
     server = world.serve();
     REQUIRE(client->submit(envelope_of(*client->new_queue_id()), message));
     CHECK(world.stored.size() == 2);
+  });
+}
+
+TEST_CASE("queue socket: what was under way when the queue process went is asked again", "[queue]") {
+  World world;
+  on_fiber([&] {
+    auto server = world.serve();
+    const auto client = world.client();
+    net::Event done;
+    Result<void> submitted = fail(Errc::internal, "not yet");
+    const std::string id = *client->new_queue_id();
+    REQUIRE(net::Loop::current().spawn(net::Stack::session, [&] {
+      mime::Message message = message_of("x\r\n", -1);
+      submitted = client->submit(envelope_of(id), message);
+      done.set();
+    }));
+    // Stored or not when the connection ends: both must come out well, once.
+    for (int i = 0; i < 3; ++i) (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(0)));
+    server.reset();
+    (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(20)));
+    server = world.serve();
+    REQUIRE(done.wait(Deadline::after(std::chrono::seconds(5))));
+    CHECK(submitted);
+    CHECK(world.store->load(id));
   });
 }
 

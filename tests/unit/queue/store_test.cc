@@ -71,8 +71,8 @@ TEST_CASE("queue store: an id in use is not overwritten", "[queue]") {
   const TemporaryDirectory directory;
   auto store = open_store(directory.path);
   REQUIRE(store->add(make_entry("AAAA0001"), "one", -1));
-  CHECK(store->add(make_entry("AAAA0001"), "two", -1).error().code == Errc::internal);
-  CHECK(store->add(make_entry("AAAA0001"), "two", temporary_file(directory.path, "x")).error().code == Errc::internal);
+  CHECK(store->add(make_entry("AAAA0001"), "two", -1).error().code == Errc::exists);
+  CHECK(store->add(make_entry("AAAA0001"), "two", temporary_file(directory.path, "x")).error().code == Errc::exists);
   CHECK(*store->open_content("AAAA0001")->memory() == "one");
   CHECK_FALSE(store->add(make_entry("../x"), "two", -1));
 }
