@@ -363,7 +363,7 @@ void Loop::Impl::fire_timers() {
 void Watch::begin() {
   started_ = SteadyClock::now();
   worst_ = {};
-  culprit_ = "";
+  culprit_[0] = '\0';
 }
 
 const char* Watch::swap_holder(const char* name) {
@@ -371,7 +371,8 @@ const char* Watch::swap_holder(const char* name) {
     const TimePoint now = SteadyClock::now();
     if (*holder_ != '\0' && now - holder_since_ > worst_) {
       worst_ = now - holder_since_;
-      culprit_ = holder_;
+      // Only what can be blamed at the end is worth a copy.
+      if (worst_ > kLag / 2) *fmt::format_to_n(culprit_, sizeof culprit_ - 1, "{}", holder_).out = '\0';
     }
     holder_since_ = now;
   }

@@ -56,7 +56,7 @@ class Watch {
 
  private:
   const char* holder_ = "";
-  const char* culprit_ = "";
+  char culprit_[64] = "";  // a copy: the one that held may be gone, name and all, when its turn ends
   TimePoint started_{}, holder_since_{};
   SteadyClock::duration worst_{};
 };

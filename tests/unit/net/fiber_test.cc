@@ -340,10 +340,12 @@ TEST_CASE("net holder: a loop that was held is reported with who held it", "[net
   const int saved = dup(2);
   REQUIRE(dup2(pipe_fds[1], 2) == 2);  // where lines go before log::open()
   on_loop([] {
+    auto name = std::make_unique<std::string>("plugin slow, with a name long enough to be on the heap");
     {
-      const LoopHolder holder("plugin slow");
+      const LoopHolder holder(name->c_str());
       std::this_thread::sleep_for(130ms);
     }
+    name.reset();  // gone before the turn that is reported ends
     (void)sleep_until(Deadline::after(1ms));
   });
   REQUIRE(dup2(saved, 2) == 2);
@@ -353,6 +355,6 @@ TEST_CASE("net holder: a loop that was held is reported with who held it", "[net
   const ssize_t n = read(pipe_fds[0], text, sizeof text);
   close(pipe_fds[0]);
   REQUIRE(n > 0);
-  CHECK(std::string(text, static_cast<std::size_t>(n)).find(" ms by plugin slow\n") !=
+  CHECK(std::string(text, static_cast<std::size_t>(n)).find(" ms by plugin slow, with a name") !=
         std::string::npos);
 }
