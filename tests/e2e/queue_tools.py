@@ -139,9 +139,9 @@ queue_run_delay = 300s
             self.assertIn("Subject: number %d\n" % number, headers)
             self.assertNotIn("body of", headers)
             body = self.instance.command("cat", "-b", "-q", each).stdout
-            self.assertTrue(body.startswith("body of %d\n" % number), body[:100])
+            self.assertTrue(body.startswith("\nbody of %d\n" % number), body[:100])  # from the first line that is no header on
             self.assertNotIn("Subject:", body)
-        self.assertEqual(self.instance.command("cat", "-b", "-q", large).stdout, "body of 7\n" + "0123456789\n" * 20000)
+        self.assertEqual(self.instance.command("cat", "-b", "-q", large).stdout, "\nbody of 7\n" + "0123456789\n" * 20000)
         self.assertNotEqual(self.instance.command("cat", "-q", "NOSUCHID00", check=False).returncode, 0)
 
     def test_while_stopped(self):
