@@ -16,6 +16,10 @@ enum Notify : unsigned { kNotifyNever = 1, kNotifySuccess = 2, kNotifyFailure = 
 enum class Ret { unset, full, headers };            // RFC 3461 section 4.3
 enum class BodyType { unset, seven_bit, eight_bit };  // RFC 6152 section 2
 
+// What the sender is to be told of the delivery, whatever comes of it (trace(8)).  record: sendmail -v; a report
+// of every recipient's first attempt.  verify: sendmail -bv; that report alone, nothing is delivered.
+enum class Trace { none, record, verify };
+
 struct Recipient {
   std::string address;   // internal (unquoted) form, after rewriting
   std::string original;  // as the client gave it, internal form; log field orig_to when it differs
@@ -30,6 +34,7 @@ struct Envelope {
   Ret ret = Ret::unset;
   BodyType body = BodyType::unset;
   bool smtputf8 = false;  // the client asked for it
+  Trace trace = Trace::none;
   std::vector<Recipient> recipients;
 
   WallMicros arrival = 0;    // when the transaction began

@@ -145,7 +145,8 @@ void encode_envelope(const mime::Envelope& envelope, const std::vector<Recipient
   put_u8(out, kEnvelopeVersion);
   put_u8(out, static_cast<std::uint8_t>(static_cast<unsigned>(envelope.ret) |
                                         static_cast<unsigned>(envelope.body) << 2 |
-                                        bit(envelope.smtputf8, 4) | bit(envelope.hold, 5)));
+                                        bit(envelope.smtputf8, 4) | bit(envelope.hold, 5) |
+                                        static_cast<unsigned>(envelope.trace) << 6));
   put_u64(out, static_cast<std::uint64_t>(envelope.arrival));
   put_varint(out, envelope.size);
   each_string(envelope, [&](const std::string& text) { put_string(out, text); });
@@ -162,12 +163,13 @@ bool decode_envelope(std::string_view bytes, mime::Envelope& envelope, std::vect
   ByteReader in(bytes);
   if (in.u8() != kEnvelopeVersion) return false;
   const unsigned flags = in.u8();
-  const unsigned ret = flags & 3, body = flags >> 2 & 3;
-  if (flags > 0x3f || ret > 2 || body > 2) return false;
+  const unsigned ret = flags & 3, body = flags >> 2 & 3, trace = flags >> 6;
+  if (ret > 2 || body > 2 || trace > 2) return false;
   envelope.ret = static_cast<mime::Ret>(ret);
   envelope.body = static_cast<mime::BodyType>(body);
   envelope.smtputf8 = (flags & 16) != 0;
   envelope.hold = (flags & 32) != 0;
+  envelope.trace = static_cast<mime::Trace>(trace);
   envelope.arrival = static_cast<WallMicros>(in.u64());
   envelope.size = in.varint();
   each_string(envelope, [&](std::string& text) { text = std::string(in.string()); });

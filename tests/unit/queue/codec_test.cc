@@ -16,6 +16,7 @@ mime::Envelope full_envelope() {
   e.ret = mime::Ret::headers;
   e.body = mime::BodyType::eight_bit;
   e.smtputf8 = true;
+  e.trace = mime::Trace::verify;
   e.arrival = 1700000000123456;
   e.size = 12345;
   e.client_name = "c.example";
@@ -72,6 +73,7 @@ TEST_CASE("queue codec: an envelope comes back as it went", "[queue]") {
   CHECK(after.ret == before.ret);
   CHECK(after.body == before.body);
   CHECK(after.smtputf8);
+  CHECK(after.trace == mime::Trace::verify);
   CHECK(after.arrival == before.arrival);
   CHECK(after.size == before.size);
   CHECK(after.client_port == "4711");
