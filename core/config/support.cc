@@ -19,9 +19,8 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 25> kNotYet = {{
+constexpr std::array<NotYet, 21> kNotYet = {{
     {"bounce_template_file", false},
-    {"content_filter", true},
     {"default_rbl_reply", false},
     {"default_transport_rate_delay", false},
     {"disable_mime_output_conversion", false},
@@ -31,12 +30,9 @@ constexpr std::array<NotYet, 25> kNotYet = {{
     {"maps_rbl_reject_code", false},
     {"non_smtpd_milters", false},   // there is no other way in than SMTP
     {"qmgr_clog_warn_time", false},
-    {"receive_override_options", true},
     {"reject_tempfail_action", true},
     {"setgid_group", false},
     {"smtp_per_request_deadline", false},
-    {"smtp_send_xforward_command", true},
-    {"smtp_xforward_timeout", false},
     {"smtpd_history_flush_threshold", false},
     {"smtpd_proxy_filter", true},
     {"smtpd_sasl_auth_enable", true},
@@ -61,7 +57,7 @@ struct Exception {
   std::string_view name, value;
   bool silent;
 };
-constexpr std::array<Exception, 11> kExceptions = {{
+constexpr std::array<Exception, 10> kExceptions = {{
     {"lmtp_dns_support_level", "enabled", true},
     {"postscreen_bare_newline_action", "ignore", true},
     {"postscreen_denylist_action", "ignore", true},
@@ -70,7 +66,6 @@ constexpr std::array<Exception, 11> kExceptions = {{
     {"postscreen_non_smtp_command_action", "ignore", true},
     {"postscreen_pipelining_action", "ignore", true},
     {"postscreen_tls_security_level", "none", true},
-    {"receive_override_options", "no_address_mappings", true},   // the one word that is acted on
     {"smtp_dns_support_level", "enabled", true},
     {"tls_config_file", "none", false},
 }};

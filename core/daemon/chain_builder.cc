@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/base/strings.h"
+#include "core/config/overrides.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/setup.h"
 #include "core/filter/element.h"
@@ -63,6 +64,10 @@ struct ChainBuilder::Impl {
   Result<std::shared_ptr<restrict::ForeignWord>> foreign(const std::string& parameter, std::string_view kind,
                                                          std::string_view argument);
   bool add_filters(config::Findings& findings);
+  bool no_milters() const {
+    const auto overrides = config::parse_receive_overrides(params->receive_override_options);
+    return overrides && overrides->no_milters;
+  }
   milter::Host milter_host(const char* parameter) const;
 
   ChainParts parts;
@@ -116,6 +121,8 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   if (!restrictions) return false;
   impl_->chain.add(std::move(restrictions));
   const std::size_t before = findings.lines.size();
+  const auto overrides = config::parse_receive_overrides(impl_->params->receive_override_options);
+  if (overrides && overrides->no_content_checks) return true;
   auto checks = make_content_checks(config, *impl_->params, *impl_->parts.tables,
                                     logger_for(config, "cleanup", impl_->parts.service), findings);
   if (checks) impl_->chain.add(std::move(checks));
@@ -152,6 +159,7 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
     if (inside.starts_with('{')) inside = trim(inside.substr(1));
     std::shared_ptr<filter::Filter> made;
     if (inside.starts_with("milter:")) {
+      if (no_milters()) continue;
       made = milter::make_filter(config, *params, element, findings, milter_host("smtpd_filters"));
     } else if (inside.starts_with("plugin:")) {
       plugin::Host host;
@@ -178,6 +186,7 @@ bool ChainBuilder::add_foreign(config::Findings& findings) {
     }
   }
   if (findings.has_errors() || !impl_->add_filters(findings)) return false;
+  if (impl_->no_milters()) return true;
   for (auto& made : milter::make_filters(config, *impl_->params, impl_->params->smtpd_milters, findings,
                                          impl_->milter_host("smtpd_milters"))) {
     impl_->chain.add(std::move(made));

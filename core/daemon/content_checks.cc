@@ -161,10 +161,9 @@ class Checker {
         envelope.redirect = decision.text;
         return false;
       case Kind::filter:
-        // Content filters behind the queue are not there yet: mail that was to be filtered must wait.
-        logger().warning(fmt::format("{}: FILTER {}: not supported, message deferred", envelope.queue_id, decision.text));
-        verdict_ = Verdict::reply(451, "4.3.5", "Server configuration error");
-        return false;
+        log_line("filter", finding, decision.text);
+        envelope.content_filter = decision.text;
+        return true;
       case Kind::bcc:
         log_line("bcc", finding, decision.text);
         journal_.add({Edit::Kind::add_recipient, 0, decision.text, "NOTIFY=NEVER", false});

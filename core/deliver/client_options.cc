@@ -137,6 +137,8 @@ Result<ClientOptions> read_client_options(const config::Config& config, const co
   out.never_ehlo = source.flag("never_send_ehlo", false);
   out.skip_5xx_greeting = source.flag("skip_5xx_greeting", true);
   out.skip_quit_response = source.flag("skip_quit_response", !out.lmtp);
+  out.send_xforward = source.flag("send_xforward_command", false);
+  out.xforward_timeout = source.time("xforward_timeout", seconds(300));
   out.quote_envelope = source.flag("quote_rfc821_envelope", true);
   out.line_length_limit = static_cast<std::size_t>(source.number("line_length_limit", 998));
   out.discard_keywords = words(source.text(out.lmtp ? "discard_lhlo_keywords" : "discard_ehlo_keywords"));

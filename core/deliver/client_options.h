@@ -30,11 +30,12 @@ struct ClientOptions {
 
   std::chrono::seconds connect_timeout{30}, helo_timeout{300}, mail_timeout{300}, rcpt_timeout{300},
       data_init_timeout{120}, data_xfer_timeout{180}, data_done_timeout{600}, quit_timeout{300},
-      rset_timeout{20}, starttls_timeout{300};
+      rset_timeout{20}, starttls_timeout{300}, xforward_timeout{300};
 
   bool always_ehlo = true, never_ehlo = false;
   bool skip_5xx_greeting = true, skip_quit_response = true;
   bool quote_envelope = true;
+  bool send_xforward = false;
   std::size_t line_length_limit = 998;
   std::vector<std::string> discard_keywords;
   std::chrono::seconds minimal_backoff{300};    // a failed handshake is followed by plain text after it

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/deliver/attempt.h"
@@ -43,6 +44,8 @@ class ClientSession : public Carry {
   // May another message be sent: nothing came in meanwhile, limits not reached.
   bool reusable();
   const Host& host() const { return host_; }
+  // What went wrong on the way without harm to the mail, for the log.
+  std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
   unsigned uses() const { return uses_; }
   const Features& features() const { return features_; }
   const std::optional<net::TlsInfo>& tls() const { return tls_; }
@@ -58,6 +61,7 @@ class ClientSession : public Carry {
   std::string path(std::string_view address) const;
   std::string mail_command(const queue::Entry& entry) const;
   std::string rcpt_command(const mime::Recipient& recipient) const;
+  std::vector<std::string> xforward_commands(const mime::Envelope& envelope) const;
   std::optional<Error> send_content(Attempt& attempt);
 
   std::unique_ptr<net::Stream> stream_;
@@ -70,6 +74,7 @@ class ClientSession : public Carry {
   std::optional<net::TlsInfo> tls_;
   TimePoint since_ = SteadyClock::now();
   unsigned uses_ = 0;
+  std::vector<std::string> warnings_;
   bool alive_ = true;
   bool needs_rset_ = false;   // a transaction was begun and not ended
 };

@@ -24,6 +24,9 @@ Features parse_ehlo(const Reply& reply, std::string_view own_name, const std::ve
     if (keyword == "dsn") out.dsn = true;
     if (keyword == "smtputf8") out.smtputf8 = true;
     if (keyword == "starttls") out.starttls = true;
+    if (keyword == "xforward") {
+      for (const std::string_view attribute : split(line, " \t")) out.xforward.push_back(upper(attribute));
+    }
     if (keyword == "size") {
       out.size = true;
       out.size_limit = parse_number<std::uint64_t>(take_word(line)).value_or(0);

@@ -19,6 +19,8 @@ struct Features {
   bool starttls = false;       // RFC 3207
   bool size = false;           // RFC 1870
   std::uint64_t size_limit = 0;  // 0: none, or not told
+  // XFORWARD attributes that the server takes, upper case.
+  std::vector<std::string> xforward;
   bool own_name = false;       // the server calls itself as we do: mail would loop
 };
 

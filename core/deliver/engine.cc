@@ -134,6 +134,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
   rules.lifetime = params.maximal_queue_lifetime;
   rules.bounce_lifetime = params.bounce_queue_lifetime;
   rules.delay_warning = params.delay_warning_time;
+  rules.filter_nexthop = params.default_filter_nexthop;
   rules.soft_bounce = params.soft_bounce;
   rules.delay_places = static_cast<int>(params.delay_logging_resolution_limit);
   for (const std::string_view word : split(params.defer_transports, ", \t\r\n")) rules.defer_transports.emplace_back(word);

@@ -31,6 +31,7 @@ struct SchedulerRules {
   std::size_t active_limit = 20000, recipient_limit = 20000;
   std::chrono::seconds minimal_backoff{300}, maximal_backoff{4000}, run_delay{300};
   std::chrono::seconds lifetime{432000}, bounce_lifetime{432000}, delay_warning{0};
+  std::string filter_nexthop;   // default_filter_nexthop
   bool soft_bounce = false;
   int delay_places = 2;                       // delay_logging_resolution_limit
   std::vector<std::string> defer_transports;

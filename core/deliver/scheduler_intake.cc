@@ -193,7 +193,7 @@ void Scheduler::route(const MessagePtr& message) {
       const std::size_t colon = filter.find(':');
       place.transport = filter.substr(0, colon);
       if (colon != filter.npos) place.nexthop = filter.substr(colon + 1);
-      if (place.nexthop.empty()) place.nexthop = domain_of(address);
+      if (place.nexthop.empty()) place.nexthop = rules_.filter_nexthop.empty() ? domain_of(address) : rules_.filter_nexthop;
     } else if (auto to = router_.resolve(address, entry.envelope.sender)) {
       place.transport = to->transport;
       place.nexthop = to->nexthop;

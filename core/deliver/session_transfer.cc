@@ -6,6 +6,7 @@
 #include "core/deliver/address.h"
 #include "core/deliver/client_session.h"
 #include "core/deliver/data_encoder.h"
+#include "core/deliver/forwarded.h"
 
 namespace millrace::deliver {
 
@@ -85,6 +86,25 @@ std::string ClientSession::rcpt_command(const mime::Recipient& recipient) const 
   return out + "\r\n";
 }
 
+// XFORWARD_README: at most two commands, each with the attributes that the server takes and we know.
+std::vector<std::string> ClientSession::xforward_commands(const mime::Envelope& envelope) const {
+  std::vector<std::string> out;
+  if (!options_->send_xforward) return out;
+  const ForwardedClient client = forwarded_client(envelope);
+  const std::string ident = envelope.log_ident.empty() ? envelope.queue_id : envelope.log_ident;
+  const std::pair<const char*, std::string> attributes[] = {
+      {"NAME", client.name},  {"ADDR", client.address}, {"PORT", client.port},      {"PROTO", client.protocol},
+      {"HELO", client.helo},  {"IDENT", ident},         {"SOURCE", envelope.source}};
+  std::string line;
+  for (const auto& [name, value] : attributes) {
+    if (std::string_view(name) == "PROTO" && !line.empty()) out.push_back(std::exchange(line, {}) + "\r\n");
+    if (value.empty() || std::find(features_.xforward.begin(), features_.xforward.end(), name) == features_.xforward.end()) continue;
+    line += (line.empty() ? "XFORWARD " : " ") + std::string(name) + "=" + xtext_encode(value);
+  }
+  if (!line.empty()) out.push_back(line + "\r\n");
+  return out;
+}
+
 std::optional<Error> ClientSession::send_content(Attempt& attempt) {
   DataEncoder encoder(options_->line_length_limit);
   std::string wire;
@@ -109,7 +129,7 @@ std::optional<Error> ClientSession::send_content(Attempt& attempt) {
 
 // One transaction, step by step.  A step is a command whose reply is awaited.
 struct ClientSession::Dialog {
-  enum class Kind { rset, mail, rcpt, data };
+  enum class Kind { rset, xforward, mail, rcpt, data };
   struct Step {
     Kind kind;
     std::size_t position;   // of a recipient
@@ -166,6 +186,7 @@ struct ClientSession::Dialog {
   static const char* doing(Kind kind) {
     switch (kind) {
       case Kind::rset: return "sending RSET";
+      case Kind::xforward: return "sending XFORWARD";
       case Kind::mail: return "sending MAIL FROM";
       case Kind::rcpt: return "sending RCPT TO";
       case Kind::data: return "sending DATA command";
@@ -177,6 +198,7 @@ struct ClientSession::Dialog {
     const ClientOptions& options = *session.options_;
     switch (kind) {
       case Kind::rset: return options.rset_timeout;
+      case Kind::xforward: return options.xforward_timeout;
       case Kind::mail: return options.mail_timeout;
       case Kind::rcpt: return options.rcpt_timeout;
       case Kind::data: return options.data_init_timeout;
@@ -202,6 +224,11 @@ struct ClientSession::Dialog {
   void take(const Step& step, const Reply& reply) {
     switch (step.kind) {
       case Kind::rset:
+        break;
+      case Kind::xforward:
+        if (!reply.positive()) {
+          session.warnings_.push_back("host " + session.host_.named() + " said: " + reply.flat() + " (in reply to XFORWARD command)");
+        }
         break;
       case Kind::mail:
         if (reply.positive()) {
@@ -282,6 +309,7 @@ struct ClientSession::Dialog {
     const bool reused = session.uses_ > 1;
     if (session.needs_rset_) put(Kind::rset, 0, "RSET\r\n");
     session.needs_rset_ = false;
+    for (const std::string& command : session.xforward_commands(attempt.entry->envelope)) put(Kind::xforward, 0, command);
     put(Kind::mail, 0, session.mail_command(*attempt.entry));
     for (const std::size_t position : positions) {
       if (trouble || mail_refused) break;

@@ -131,6 +131,7 @@ struct SmtpAgent::Run {
       for (std::size_t i = 0; i < positions.size(); ++i) attempt.outcomes[positions[i]] = std::move(before[i]);
       return false;
     }
+    for (const std::string& text : session->take_warnings()) agent.log_.warning(attempt.entry->envelope.queue_id + ": " + text);
     std::string logged;
     for (const std::size_t position : positions) {
       const Outcome& outcome = attempt.outcomes[position];

@@ -47,6 +47,7 @@ struct Envelope {
   std::string sasl_method, sasl_username, sasl_sender;
   std::string log_client_name, log_client_address, log_client_port, log_helo_name, log_protocol,
       log_ident;             // from XFORWARD, "" when not given
+  std::string source;        // "LOCAL" or "REMOTE": whose header addresses are completed with our domains (XFORWARD SOURCE)
 
   // What restrictions, checks and filters asked for.
   bool hold = false;

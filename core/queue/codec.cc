@@ -6,7 +6,7 @@
 namespace millrace::queue {
 namespace {
 
-constexpr std::uint8_t kStateVersion = 1, kMessageVersion = 1, kEnvelopeVersion = 1, kRecipientVersion = 1;
+constexpr std::uint8_t kStateVersion = 1, kMessageVersion = 1, kEnvelopeVersion = 2, kRecipientVersion = 1;
 constexpr std::size_t kMaxReason = 4096;  // of one text of an outcome
 
 void put_crc(std::string& out, std::size_t start) {
@@ -25,7 +25,7 @@ unsigned bit(bool set, unsigned position) { return set ? 1u << position : 0u; }
 
 // Strings of the envelope in the order of the format; new ones go to the end with a new version.
 template <typename Envelope, typename Each>
-void each_string(Envelope& e, const Each& each) {
+void each_string(Envelope& e, unsigned version, const Each& each) {
   each(e.queue_id);
   each(e.sender);
   each(e.envid);
@@ -47,6 +47,7 @@ void each_string(Envelope& e, const Each& each) {
   each(e.hold_reason);
   each(e.content_filter);
   each(e.redirect);
+  if (version >= 2) each(e.source);
 }
 
 void put_recipient(const mime::Recipient& recipient, std::string& out) {
@@ -149,7 +150,7 @@ void encode_envelope(const mime::Envelope& envelope, const std::vector<Recipient
                                         static_cast<unsigned>(envelope.trace) << 6));
   put_u64(out, static_cast<std::uint64_t>(envelope.arrival));
   put_varint(out, envelope.size);
-  each_string(envelope, [&](const std::string& text) { put_string(out, text); });
+  each_string(envelope, kEnvelopeVersion, [&](const std::string& text) { put_string(out, text); });
   if (recipients.empty()) {
     put_varint(out, envelope.recipients.size());
     for (const mime::Recipient& recipient : envelope.recipients) put_recipient(recipient, out);
@@ -161,7 +162,8 @@ void encode_envelope(const mime::Envelope& envelope, const std::vector<Recipient
 
 bool decode_envelope(std::string_view bytes, mime::Envelope& envelope, std::vector<RecipientState>& recipients) {
   ByteReader in(bytes);
-  if (in.u8() != kEnvelopeVersion) return false;
+  const unsigned version = in.u8();
+  if (version < 1 || version > kEnvelopeVersion) return false;
   const unsigned flags = in.u8();
   const unsigned ret = flags & 3, body = flags >> 2 & 3, trace = flags >> 6;
   if (ret > 2 || body > 2 || trace > 2) return false;
@@ -172,7 +174,7 @@ bool decode_envelope(std::string_view bytes, mime::Envelope& envelope, std::vect
   envelope.trace = static_cast<mime::Trace>(trace);
   envelope.arrival = static_cast<WallMicros>(in.u64());
   envelope.size = in.varint();
-  each_string(envelope, [&](std::string& text) { text = std::string(in.string()); });
+  each_string(envelope, version, [&](std::string& text) { text = std::string(in.string()); });
   const std::uint64_t count = in.varint();
   // Each takes two bytes at least, so the reservation is bounded by the input.
   if (in.failed() || count > kMaxRecipients || count > in.left() / 2) return false;

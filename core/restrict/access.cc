@@ -211,7 +211,16 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
       verdict_.facts.emplace_back("log", "no");
       return Status::reject;
     case AccessKind::filter:
-      return config_error("access table " + source + ": action FILTER is not supported by this version");
+      if (!in_transaction(source, "FILTER")) return Status::dunno;
+      if (text.empty()) return entry_problem("has FILTER entry without value");
+      if (text.find(':') == std::string::npos) return entry_problem("requires transport:destination");
+      if (!params_.smtpd_proxy_filter.empty()) {   // the message does not go to our queue
+        log().warning(fmt::format("access table {}: with smtpd_proxy_filter specified, action FILTER is unavailable", source));
+        return Status::dunno;
+      }
+      context_.envelope.content_filter = text;
+      log_whatsup("filter", triggers("triggers FILTER " + text));
+      return Status::dunno;
     case AccessKind::hold:
       if (!in_transaction(source, "HOLD")) return Status::dunno;
       context_.envelope.hold = true;

@@ -180,6 +180,7 @@ Status Run::reject_unknown_recipient_domain(const Step&) {
 }
 
 Status Run::reject_unlisted(const std::string& address, std::string_view kind) {
+  if (rules_.any_recipient) return Status::dunno;
   int code = 550;
   const auto unknown = rules_.environment.router->unlisted(address, &code);
   if (!unknown) return lookup_failure(address, unknown.error());

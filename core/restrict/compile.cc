@@ -1,6 +1,7 @@
 // From parameters to programs, at start: see program.h.  All that is wrong is found here, before a client
 // can meet it.
 #include "core/base/strings.h"
+#include "core/config/overrides.h"
 #include "core/restrict/program.h"
 
 namespace millrace::restrict {
@@ -243,6 +244,9 @@ std::shared_ptr<const Rules> compile(const Environment& environment, config::Fin
   const config::Params& params = *environment.params;
   Compiler compiler(*rules, findings);
   rules->parent_domains_match = false;
+  if (const auto overrides = config::parse_receive_overrides(environment.params->receive_override_options)) {
+    rules->any_recipient = overrides->any_recipient;
+  }
   for (const std::string& name : map::split_list(params.parent_domain_matches_subdomains)) {
     if (iequals(name, "smtpd_access_maps")) rules->parent_domains_match = true;
   }

@@ -58,6 +58,7 @@ struct Rules {
   std::map<std::string, std::unique_ptr<Program>, std::less<>> classes;
   map::MatchList mynetworks;
   rewrite::OwnAddresses own_addresses;     // inet_interfaces
+  bool any_recipient = false;              // receive_override_options = no_unknown_recipient_checks
   bool parent_domains_match = true;        // smtpd_access_maps in parent_domain_matches_subdomains
 };
 

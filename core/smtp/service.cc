@@ -5,6 +5,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/host.h"
+#include "core/config/overrides.h"
 
 namespace millrace::smtp {
 namespace {
@@ -213,8 +214,10 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   auto rewriting = rewrite::Cleanup::make(parts.config->params(), parts.router, *parts.tables);
   if (rewriting) context->rewriting = std::move(*rewriting);
   else open.error("canonical_maps", rewriting.error().context);
-  for (const std::string& word : words_of(params.receive_override_options)) {
-    if (iequals(word, "no_address_mappings")) context->address_mappings = false;
+  if (const auto overrides = config::parse_receive_overrides(params.receive_override_options)) {
+    context->address_mappings = !overrides->no_mappings;
+  } else {
+    open.error("receive_override_options", overrides.error().context);
   }
 
   set_up_tls(*context, parts, open);

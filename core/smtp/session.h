@@ -152,8 +152,9 @@ class Session {
 
   // XFORWARD, until the end of the transaction that follows.
   struct Forwarded {
-    std::string name, address, port, protocol, helo, ident;
+    std::string name, address, port, protocol, helo, ident, source;
     bool given = false;
+    bool client = false;   // some attribute but IDENT and SOURCE: then none is the connected client's
   };
   std::unique_ptr<Forwarded> forwarded_;
 

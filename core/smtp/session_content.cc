@@ -231,7 +231,7 @@ Reply Session::finish_message() {
   }
   mime::HeaderPolicy policy = service_.header_policy;
   using Context = rewrite::Cleanup::HeaderContext;
-  const bool local = service_.is_local_client(socket_address_, facts_);
+  const bool local = current.envelope.source == "LOCAL";
   policy.add_missing = policy.add_missing || local;
   const Context context = local                                          ? Context::local
                           : params_.remote_header_rewrite_domain.empty() ? Context::none

@@ -162,6 +162,8 @@ Reply Session::mail(const Input& input) {
     envelope.log_protocol = forwarded_->protocol;
     envelope.log_ident = forwarded_->ident;
   }
+  envelope.source = service_.is_local_client(socket_address_, facts_) ? "LOCAL" : "REMOTE";
+  if (forwarded_ && !forwarded_->source.empty()) envelope.source = forwarded_->source;
   std::optional<Reply> reply = sticky_refusal();
   if (!reply) {
     const filter::Verdict verdict = ask(filter::Stage::mail, &input, input.words[2].text, 3);

@@ -144,6 +144,9 @@ Reply Session::xforward(const Input& input) {
   for (const Attribute& attribute : attributes) {
     const bool missing = is_unavailable(attribute);
     const std::string unknown = "unknown";
+    if (attribute.name != "IDENT" && attribute.name != "SOURCE" && !std::exchange(forwarded.client, true)) {
+      forwarded.name = forwarded.address = forwarded.port = forwarded.protocol = unknown;
+    }
     if (attribute.name == "NAME") {
       if (!missing && !is_host_name(attribute.value)) return bad_syntax(attribute);
       forwarded.name = missing ? unknown : attribute.value;
@@ -163,6 +166,7 @@ Reply Session::xforward(const Input& input) {
       forwarded.ident = missing ? "" : without_spaces(neutered(attribute.value));
     } else if (attribute.name == "SOURCE") {
       if (!missing && !iequals(attribute.value, "LOCAL") && !iequals(attribute.value, "REMOTE")) return bad_syntax(attribute);
+      forwarded.source = missing ? "" : upper(attribute.value);
     } else {
       return Reply(501, "5.5.4", "Bad XFORWARD attribute name: " + attribute.name);
     }

@@ -22,7 +22,7 @@ constexpr const char* kRefused = ": not supported yet; without it mail would be 
 
 TEST_CASE("config support: harmless names warn, others refuse", "[config][support]") {
   CHECK(findings_of("biff = no\n") == "warning: /c/main.cf, line 2: biff: not acted on\n");
-  for (const char* name : {"content_filter", "smtpd_proxy_filter", "smtp_generic_maps", "lmtp_generic_maps",
+  for (const char* name : {"smtpd_proxy_filter", "smtp_generic_maps", "lmtp_generic_maps",
                            "smtp_sasl_password_maps", "sender_dependent_relayhost_maps",
                            "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol"}) {
     CAPTURE(name);

@@ -81,6 +81,31 @@ TEST_CASE("deliver session: one pipelined transaction", "[deliver][session]") {
   CHECK(f.outcome(1) == "sent 2.0.0 250 2.0.0 Ok: queued as X");
 }
 
+TEST_CASE("deliver session: XFORWARD tells what the server takes and we know", "[deliver][session]") {
+  Fixture f;
+  f.options.send_xforward = true;
+  f.entry.envelope.client_name = "unknown";
+  f.entry.envelope.client_address = "2001:db8::1";
+  f.entry.envelope.helo_name = "he lo";
+  f.entry.envelope.protocol = "ESMTP";
+  f.entry.envelope.source = "REMOTE";
+  const char* const kSink = "250-sink\r\n250-PIPELINING\r\n250 XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE\r\n";
+  const std::string sent = f.talk({"220 sink\r\n", kSink, "250 ok\r\n501 what\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", "250 ok\r\n"});
+  CHECK(sent.starts_with("EHLO localhost\r\nXFORWARD ADDR=IPv6:2001:db8::1\r\n"
+                         "XFORWARD PROTO=ESMTP HELO=he+20lo IDENT=4ABC SOURCE=REMOTE\r\nMAIL FROM:"));
+  CHECK(f.outcome(0) == "sent 2.0.0 250 ok");
+  SECTION("what XFORWARD brought goes on, and nothing of ours is mixed in") {
+    f.entry.envelope.log_client_name = "far.example";
+    f.entry.envelope.log_ident = "9XYZ";
+    CHECK(f.talk({"220 sink\r\n", kSink, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", "250 ok\r\n"})
+              .starts_with("EHLO localhost\r\nXFORWARD NAME=far.example\r\nXFORWARD IDENT=9XYZ SOURCE=REMOTE\r\nMAIL"));
+  }
+  SECTION("not to a server that does not offer it") {
+    CHECK(f.talk({"220 sink\r\n", kEhlo, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", "250 ok\r\n"}).find("XFORWARD") ==
+          std::string::npos);
+  }
+}
+
 TEST_CASE("deliver session: without EHLO, one command at a time", "[deliver][session]") {
   Fixture f;
   CHECK(f.talk({"220 sink\r\n", "500 what\r\n", "250 sink\r\n", "250 ok\r\n", "550 no\r\n", "250 ok\r\n", "354 go\r\n",

@@ -28,6 +28,7 @@ mime::Envelope full_envelope() {
   e.hold = true;
   e.hold_reason = "why";
   e.redirect = "r@example.org";
+  e.source = "REMOTE";
   e.recipients = {{"a@example.net", "A@example.net", "rfc822;A@example.net", mime::kNotifyNever},
                   {"b@example.net", "b@example.net", "", 0}};
   return e;
