@@ -27,6 +27,7 @@ void Channel::report(const config::Findings& findings) {
 void Channel::error(std::string_view text) { line("error", text); }
 
 void Channel::ready() { line("ready", ""); }
+void Channel::queue_open() { line("open", ""); }
 
 void Channel::listen(std::function<void(std::string_view word)> handler) {
   const auto started = net::Loop::current().spawn(net::Stack::session, [fd = fd_, log_fd = log_fd_,

@@ -17,6 +17,8 @@ class Channel {
   void report(const config::Findings& findings);
   void error(std::string_view text);
   void ready();
+  // Whenever it is so.
+  void queue_open();
 
   // Reads lines on a fiber of this thread's loop and hands them on; "stop" when the master is gone.
   void listen(std::function<void(std::string_view word)> handler);

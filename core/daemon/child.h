@@ -1,7 +1,7 @@
 // Child processes of the master: forked without exec (the configuration is inherited), talking over a
-// stream socket in lines.  Child to master: "ready", "error TEXT", "warning TEXT".  Master to child:
-// "go" (act on what was prepared), "drain" (stop taking work, finish, end), "stop" (end now), "log" with
-// the descriptor of a new log file.
+// stream socket in lines.  Child to master: "ready", "open" (the queue is), "error TEXT", "warning TEXT".
+// Master to child: "go" (act on what was prepared), "drain" (stop taking work, finish, end), "stop" (end
+// now), "log" with the descriptor of a new log file.
 #pragma once
 
 #include <sys/types.h>

@@ -137,10 +137,12 @@ void Master::advance() {
         });
     if (child.kind == Child::Kind::queue && old_queue_lives) continue;
     if (!serving_ && !all_ready(current_.generation)) continue;
+    // At start nobody is let in before the queue is open: one that cannot be opened ends the start.
+    if (!serving_ && !queue_open_ && child.kind == Child::Kind::front) continue;
     tell(child, "go");
     child.state = Child::State::running;
   }
-  if (!serving_ && all_ready(current_.generation) && !failed_) {
+  if (!serving_ && queue_open_ && !failed_) {
     serving_ = true;
     log_.info(fmt::format("daemon started -- version {}, configuration {}", current_.config->params().mail_version,
                           config_directory_));
@@ -156,6 +158,8 @@ void Master::advance() {
 void Master::take_line(Child& child, std::string_view line) {
   if (line == "ready") {
     child.state = Child::State::ready;
+  } else if (line == "open") {
+    queue_open_ = true;
   } else if (line.starts_with("error ")) {
     const std::string text(line.substr(6));
     if (!reported_.insert(text).second) return;   // every front finds the same

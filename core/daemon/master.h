@@ -49,6 +49,7 @@ class Master {
   std::list<Child> children_;
   std::list<Restart> restarts_;
   std::set<std::string> reported_;    // findings of this generation, for the log
+  bool queue_open_ = false;           // by the first generation
   bool serving_ = false;              // the first generation became ready
   bool failed_ = false;
   enum class Stopping { no, fronts, queue, kill } stopping_ = Stopping::no;

@@ -159,6 +159,7 @@ void QueueRole::go() {
   control.owner = setup_.owner.uid;
   control.syslog_name = setup_.config->params().syslog_name;
   control_ = queue::ControlServer::start(store_, &engine_->control(), control);
+  channel_.queue_open();
   (void)loop_.spawn(net::Stack::session, [this] {
     while (net::sleep_until(Deadline::after(seconds(1)))) tables_->refresh();
   });

@@ -98,7 +98,7 @@ class Full(case.Case):
         accepted, refused = 0, 0
         client = self.client()
         client.say("EHLO c")
-        for number in range(200):
+        for number in range(600):
             reply = client.message(large(b"%d" % number), helo="")
             if "queued as" in reply:
                 accepted += 1
