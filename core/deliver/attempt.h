@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/base/result.h"
 #include "core/queue/store.h"
 
@@ -45,6 +47,8 @@ struct Attempt {
   WallMicros started = 0, connected = 0; // agent began; transmission began
   // The destination as a whole is in trouble (nobody answers, connection lost): counts against it.
   bool site_trouble = false;
+  // Another transport did the work (PassOn): its outcomes are logged as that one's.
+  std::optional<log::Logger> logged_by;
 
   const mime::Recipient& recipient(std::size_t position) const {
     return entry->recipients[recipients[position]].recipient;
@@ -74,5 +78,9 @@ class Agent {
   virtual void release(const std::string& nexthop, std::unique_ptr<Carry> carry, bool busy) = 0;
   virtual void stop() {}   // closes what is idle [fiber]
 };
+
+// Lets the agent of another transport do the attempt, at once: "transport" or "transport:nexthop" (best_mx_transport
+// and the like).  Every outcome has a status afterwards. [fiber]
+using PassOn = std::function<void(const std::string& destination, Attempt& attempt)>;
 
 }  // namespace millrace::deliver

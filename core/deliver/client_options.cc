@@ -118,7 +118,11 @@ Result<ClientOptions> read_client_options(const config::Config& config, const co
   out.session_limit = static_cast<std::size_t>(source.number("mx_session_limit", 2));
   out.bind_address = source.text("bind_address");
   out.bind_address6 = source.text("bind_address6");
-  if (!out.lmtp) out.fallback_relay = source.text("fallback_relay");
+  if (!out.lmtp) {
+    out.fallback_relay = source.text("fallback_relay");
+    out.relayhost = source.plain("relayhost");
+    out.best_mx_transport = source.plain("best_mx_transport");
+  }
   out.own_addresses = own_addresses(config);
 
   using std::chrono::seconds;

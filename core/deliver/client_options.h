@@ -9,6 +9,7 @@
 
 #include "core/base/result.h"
 #include "core/config/config.h"
+#include "core/rewrite/generic.h"
 
 namespace millrace::deliver {
 
@@ -26,6 +27,9 @@ struct ClientOptions {
   std::size_t address_limit = 5, session_limit = 2;
   std::string bind_address, bind_address6;
   std::string fallback_relay;
+  std::string relayhost;                        // a next hop whose troubles are never the mail's
+  std::string best_mx_transport;                // takes mail that would loop; "": it bounces
+  std::shared_ptr<const rewrite::GenericMaps> generic;   // nullptr: none; set by the engine
   std::vector<std::string> own_addresses;       // for the loop test
 
   std::chrono::seconds connect_timeout{30}, helo_timeout{300}, mail_timeout{300}, rcpt_timeout{300},

@@ -59,10 +59,17 @@ class ClientSession : public Carry {
   Trouble refused(const Reply& reply) const;
   Trouble lost(const Error& error, const char* doing) const;
   std::string path(std::string_view address) const;
-  std::string mail_command(const queue::Entry& entry) const;
-  std::string rcpt_command(const mime::Recipient& recipient) const;
+  std::string mail_command(const queue::Entry& entry, std::string_view sender) const;
+  std::string rcpt_command(const mime::Recipient& recipient, std::string_view address) const;
   std::vector<std::string> xforward_commands(const mime::Envelope& envelope) const;
-  std::optional<Error> send_content(Attempt& attempt);
+  // Why the text could not be sent; `ours`: for a reason on our side, nothing is known against the server.
+  struct ContentTrouble {
+    bool ours;
+    Error error;
+  };
+  std::optional<ContentTrouble> send_content(Attempt& attempt);
+  // smtp_generic_maps on an envelope address.
+  Result<std::string> outside(const std::string& address) const;
 
   std::unique_ptr<net::Stream> stream_;
   Host host_;

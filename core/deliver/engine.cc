@@ -49,6 +49,7 @@ struct Engine::Parts {
   };
   std::map<std::string, Client> clients;
   std::map<std::string, TransportLimits> limits;
+  std::map<std::string, std::unique_ptr<Transport>> passed;   // what other transports hand mail to, by name
 
   log::Logger logger(std::string_view program, const config::Service* service = nullptr) const {
     return log::Logger(config->value("syslog_name", service).value_or("postfix") + "/" + std::string(program));
@@ -65,7 +66,7 @@ struct Engine::Parts {
       out->agent = std::make_unique<SmtpAgent>(
           client->second.options,
           [policies = client->second.policies](const std::string& nexthop) { return policies->find(nexthop); }, *resolver,
-          net::connect, out->log);
+          net::connect, out->log, [this](const std::string& to, Attempt& attempt) { pass_on(to, attempt); });
     } else if (command == "discard") {
       out->log = logger("discard", service);
       out->agent = make_discard_agent();
@@ -78,6 +79,20 @@ struct Engine::Parts {
       out->agent = make_unavailable_agent();
     }
     return out;
+  }
+
+  // The passing transport keeps its place in the scheduler: concurrency is counted there.
+  void pass_on(const std::string& destination, Attempt& attempt) {
+    const std::size_t colon = destination.find(':');
+    auto& to = passed[destination.substr(0, colon)];
+    if (to == nullptr) to = make(destination.substr(0, colon));
+    const std::string nexthop = attempt.nexthop;
+    if (colon != destination.npos && colon + 1 < destination.size()) attempt.nexthop = destination.substr(colon + 1);
+    std::unique_ptr<Carry> carry;
+    to->agent->deliver(attempt, carry);
+    to->agent->release(attempt.nexthop, std::move(carry), false);
+    attempt.logged_by = to->log;
+    attempt.nexthop = nexthop;
   }
 };
 
@@ -122,6 +137,10 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
     if (!options) return fail(where, options.error());
     auto policies = TlsPolicies::make(options->tls, tables);
     if (!policies) return fail(where, policies.error());
+    const char* generic_name = options->lmtp ? "lmtp_generic_maps" : "smtp_generic_maps";
+    auto generic = rewrite::GenericMaps::make(generic_name, config->value(generic_name, &service).value_or(""), params, router, tables);
+    if (!generic) return fail(where, generic.error());
+    options->generic = std::move(*generic);
     parts.clients[service.name] = {std::make_shared<const ClientOptions>(std::move(*options)), std::move(*policies)};
   }
 

@@ -95,7 +95,10 @@ class Finder {
     if (self == out_.list.size()) return;
     const unsigned preference = out_.list[self].preference;
     std::erase_if(out_.list, [&](const Host& host) { return host.preference >= preference; });
-    if (out_.list.empty()) loop();
+    if (!out_.list.empty()) return;
+    // A better exchanger has a name without an address: we are not the best one.
+    if (preference == answer.records.front().preference) return loop();
+    problem("4.4.4", "unable to find primary relay for " + target_.host);
   }
 
   bool is_self(std::size_t index) const {

@@ -179,7 +179,8 @@ void Scheduler::record(Transport& transport, Attempt& attempt, const Job& job) {
       if (!outcome.dsn.empty()) outcome.dsn[0] = '4';
       status = "SOFTBOUNCE";
     }
-    transport.log.info(recipient_line(attempt, i, ended, rules_.delay_places, status));
+    const log::Logger& log = attempt.logged_by ? *attempt.logged_by : transport.log;
+    log.info(recipient_line(attempt, i, ended, rules_.delay_places, status));
     job.message->results.push_back({job.recipients[i], outcome});
   }
 }

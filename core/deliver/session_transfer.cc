@@ -6,6 +6,7 @@
 #include "core/deliver/address.h"
 #include "core/deliver/client_session.h"
 #include "core/deliver/data_encoder.h"
+#include "core/deliver/header_editor.h"
 #include "core/deliver/forwarded.h"
 
 namespace millrace::deliver {
@@ -52,9 +53,13 @@ std::string ClientSession::path(std::string_view address) const {
   return options_->quote_envelope ? quote_821(address) : one_word(address);
 }
 
-std::string ClientSession::mail_command(const queue::Entry& entry) const {
+Result<std::string> ClientSession::outside(const std::string& address) const {
+  return options_->generic ? options_->generic->address(address) : address;
+}
+
+std::string ClientSession::mail_command(const queue::Entry& entry, std::string_view sender) const {
   const mime::Envelope& envelope = entry.envelope;
-  std::string out = "MAIL FROM:<" + path(envelope.sender) + ">";
+  std::string out = "MAIL FROM:<" + path(sender) + ">";
   if (features_.size) out += " SIZE=" + std::to_string(envelope.size);
   if (features_.eight_bit && envelope.body == mime::BodyType::eight_bit) out += " BODY=8BITMIME";
   if (features_.eight_bit && envelope.body == mime::BodyType::seven_bit) out += " BODY=7BIT";
@@ -66,8 +71,8 @@ std::string ClientSession::mail_command(const queue::Entry& entry) const {
   return out + "\r\n";
 }
 
-std::string ClientSession::rcpt_command(const mime::Recipient& recipient) const {
-  std::string out = "RCPT TO:<" + path(recipient.address) + ">";
+std::string ClientSession::rcpt_command(const mime::Recipient& recipient, std::string_view address) const {
+  std::string out = "RCPT TO:<" + path(address) + ">";
   if (features_.dsn) {
     if (!recipient.orcpt.empty()) {
       out += " ORCPT=" + one_word(recipient.orcpt);
@@ -105,26 +110,46 @@ std::vector<std::string> ClientSession::xforward_commands(const mime::Envelope& 
   return out;
 }
 
-std::optional<Error> ClientSession::send_content(Attempt& attempt) {
+std::optional<ClientSession::ContentTrouble> ClientSession::send_content(Attempt& attempt) {
   DataEncoder encoder(options_->line_length_limit);
-  std::string wire;
+  std::optional<HeaderEditor> editor;
+  if (options_->generic) editor.emplace([generic = options_->generic.get()](std::string& field) { return generic->header(field); });
+  std::string wire, edited;
+  const auto ours = [](Error error) { return ContentTrouble{true, std::move(error)}; };
+  const auto send = [&]() -> std::optional<ContentTrouble> {
+    if (auto sent = stream_->write(wire, limit(options_->data_xfer_timeout)); !sent) return ContentTrouble{false, sent.error()};
+    wire.clear();
+    return {};
+  };
+  const auto encode = [&](std::string_view text) -> Result<void> {
+    if (!editor) {
+      encoder.encode(text, wire);
+      return {};
+    }
+    auto done = editor->feed(text, edited);
+    encoder.encode(edited, wire);
+    edited.clear();
+    return done;
+  };
   if (attempt.content.memory != nullptr) {
-    encoder.encode(*attempt.content.memory, wire);
+    if (auto done = encode(*attempt.content.memory); !done) return ours(done.error());
   } else {
     std::string piece(kPiece, '\0');
     for (std::uint64_t at = 0; at < attempt.content.size;) {
       const auto got = attempt.content.read_at(at, piece);
-      if (!got || *got == 0) return Error{Errc::io, "mail queue file read error"};
-      encoder.encode(std::string_view(piece).substr(0, *got), wire);
+      if (!got || *got == 0) return ours({Errc::io, "mail queue file read error"});
+      if (auto done = encode(std::string_view(piece).substr(0, *got)); !done) return ours(done.error());
       at += *got;
       if (wire.size() < kPiece) continue;
-      if (auto sent = stream_->write(wire, limit(options_->data_xfer_timeout)); !sent) return sent.error();
-      wire.clear();
+      if (auto trouble = send()) return trouble;
     }
   }
+  if (editor) {
+    if (auto done = editor->finish(edited); !done) return ours(done.error());
+    encoder.encode(edited, wire);
+  }
   encoder.finish(wire);
-  if (auto sent = stream_->write(wire, limit(options_->data_xfer_timeout)); !sent) return sent.error();
-  return {};
+  return send();
 }
 
 // One transaction, step by step.  A step is a command whose reply is awaited.
@@ -139,6 +164,8 @@ struct ClientSession::Dialog {
   Attempt& attempt;
   const std::vector<std::size_t>& positions;
   std::string batch;
+  std::string sender;
+  std::vector<std::string> addresses;   // of `positions`
   std::vector<Step> outstanding;
   std::vector<std::size_t> accepted;
   std::size_t replies = 0;
@@ -271,17 +298,15 @@ struct ClientSession::Dialog {
       return;
     }
     if (const auto error = session.send_content(attempt)) {
-      if (error->code == Errc::io && error->context == "mail queue file read error") {
-        session.alive_ = false;
-        session.stream_->close();   // without the final dot, or half a message would count as whole
-        for (const std::size_t position : accepted) {
-          outcome(position).status = Outcome::Status::deferred;
-          outcome(position).dsn = "4.3.0";
-          outcome(position).text = error->context;
-        }
-        return;
+      if (!error->ours) return lose(error->error, "sending message body");
+      session.alive_ = false;
+      session.stream_->close();   // without the final dot, or half a message would count as whole
+      for (const std::size_t position : accepted) {
+        outcome(position).status = Outcome::Status::deferred;
+        outcome(position).dsn = "4.3.0";
+        outcome(position).text = error->error.context;
       }
-      return lose(*error, "sending message body");
+      return;
     }
     // LMTP answers once for each recipient (RFC 2033 section 4.2), SMTP once for all.
     const std::size_t wanted = session.options_->lmtp ? accepted.size() : 1;
@@ -305,15 +330,36 @@ struct ClientSession::Dialog {
     session.needs_rset_ = false;
   }
 
+  // The envelope as it is called outside.  False: a table failed, which is said in every outcome.
+  bool map_envelope() {
+    auto mapped = session.outside(attempt.entry->envelope.sender);
+    if (mapped) sender = std::move(*mapped);
+    for (std::size_t i = 0; mapped && i < positions.size(); ++i) {
+      mapped = session.outside(attempt.recipient(positions[i]).address);
+      if (mapped) addresses.push_back(std::move(*mapped));
+    }
+    if (mapped) return true;
+    for (const std::size_t position : positions) {
+      Outcome& out = outcome(position);
+      out.status = Outcome::Status::deferred;
+      out.dsn = "4.3.0";
+      out.text = mapped.error().context;
+      stamp(out);
+    }
+    return false;
+  }
+
   End run() {
+    if (!map_envelope()) return End::answered;
     const bool reused = session.uses_ > 1;
     if (session.needs_rset_) put(Kind::rset, 0, "RSET\r\n");
     session.needs_rset_ = false;
     for (const std::string& command : session.xforward_commands(attempt.entry->envelope)) put(Kind::xforward, 0, command);
-    put(Kind::mail, 0, session.mail_command(*attempt.entry));
-    for (const std::size_t position : positions) {
+    put(Kind::mail, 0, session.mail_command(*attempt.entry, sender));
+    for (std::size_t at = 0; at < positions.size(); ++at) {
+      const std::size_t position = positions[at];
       if (trouble || mail_refused) break;
-      put(Kind::rcpt, position, session.rcpt_command(attempt.recipient(position)));
+      put(Kind::rcpt, position, session.rcpt_command(attempt.recipient(position), addresses[at]));
     }
     // Behind a batch whose replies are known, DATA is only sent when somebody is to get the text.
     const bool hopeless = outstanding.empty() && (mail_refused || accepted.empty());
@@ -357,7 +403,7 @@ ClientSession::End ClientSession::transfer(Attempt& attempt, const std::vector<s
     return all("5.6.7", "SMTPUTF8 is required, but was not offered by host " + host_.named());
   }
   ++uses_;
-  return Dialog{*this, attempt, positions, {}, {}, {}}.run();
+  return Dialog{*this, attempt, positions, {}, {}, {}, {}, {}}.run();
 }
 
 }  // namespace millrace::deliver

@@ -51,9 +51,9 @@ struct SmtpAgent::Cache {
 };
 
 SmtpAgent::SmtpAgent(std::shared_ptr<const ClientOptions> options, PolicyFinder policies,
-                     net::Resolver& resolver, Connector connector, log::Logger log)
+                     net::Resolver& resolver, Connector connector, log::Logger log, PassOn pass_on)
     : options_(std::move(options)), policies_(std::move(policies)), resolver_(resolver),
-      connector_(std::move(connector)), log_(std::move(log)), cache_(std::make_shared<Cache>()) {}
+      connector_(std::move(connector)), log_(std::move(log)), pass_on_(std::move(pass_on)), cache_(std::make_shared<Cache>()) {}
 
 SmtpAgent::~SmtpAgent() { cache_->idle.clear(); }
 
@@ -102,6 +102,7 @@ struct SmtpAgent::Run {
   std::string dsn = "4.3.0", text;          // of what went wrong last, when no host answered
   std::size_t sessions = 0;
   bool done = false;                        // no other host may be tried
+  bool with_fallback = false;               // smtp_fallback_relay was to be tried, too
   std::vector<net::Endpoint> tried;
   TlsPolicy policy;
 
@@ -248,8 +249,27 @@ struct SmtpAgent::Run {
     bool silent = false;
     for (const Outcome& outcome : attempt.outcomes) silent = silent || outcome.status == Outcome::Status::pending;
     if (!silent) return;
+    if (dsn[0] == '5' && blame_configuration()) return;
     if (dsn[0] == '4') attempt.site_trouble = true;
     attempt.all_pending(dsn[0] == '5' ? Outcome::Status::bounced : Outcome::Status::deferred, dsn, text);
+  }
+
+  // No host was found, for good.  What may be the configuration's fault is no reason to bounce mail (as smtp(8) has
+  // it), and mail that would come back here may have another way.  True: another transport took it.
+  bool blame_configuration() {
+    const ClientOptions& options = *agent.options_;
+    if (options.lmtp) return false;
+    const auto configured = [&](const char* name) {
+      agent.log_.warning(std::string(name) + " configuration problem");
+      dsn = "4.3.5";
+      return false;
+    };
+    if (with_fallback) return configured("smtp_fallback_relay");
+    std::string_view rest = attempt.nexthop;
+    if (!options.relayhost.empty() && take_word(rest, ", \t\r\n") == options.relayhost) return configured("relayhost");
+    if (dsn != "5.4.6" || options.best_mx_transport.empty() || !agent.pass_on_) return false;
+    agent.pass_on_(options.best_mx_transport, attempt);
+    return true;
   }
 
   void hosts() {
@@ -263,6 +283,7 @@ struct SmtpAgent::Run {
     if (!trim(agent.options_->fallback_relay).empty()) {
       if (auto more = parse_targets(agent.options_->fallback_relay, rules)) {
         targets->insert(targets->end(), more->begin(), more->end());
+        with_fallback = true;
       }
     }
     for (std::size_t i = 0; i < targets->size() && !done; ++i) {

@@ -29,7 +29,7 @@ using PolicyFinder = std::function<Result<TlsPolicy>(const std::string& nexthop)
 class SmtpAgent : public Agent {
  public:
   SmtpAgent(std::shared_ptr<const ClientOptions> options, PolicyFinder policies,
-            net::Resolver& resolver, Connector connector, log::Logger log);
+            net::Resolver& resolver, Connector connector, log::Logger log, PassOn pass_on = nullptr);
   ~SmtpAgent() override;
 
   void deliver(Attempt& attempt, std::unique_ptr<Carry>& carry) override;
@@ -51,6 +51,7 @@ class SmtpAgent : public Agent {
   net::Resolver& resolver_;
   Connector connector_;
   log::Logger log_;
+  PassOn pass_on_;
   std::shared_ptr<Cache> cache_;
 };
 

@@ -182,12 +182,14 @@ Status Run::reject_unknown_recipient_domain(const Step&) {
 Status Run::reject_unlisted(const std::string& address, std::string_view kind) {
   if (rules_.any_recipient) return Status::dunno;
   int code = 550;
-  const auto unknown = rules_.environment.router->unlisted(address, &code);
+  using Role = rewrite::Router::Role;
+  const bool of_sender = kind == "Sender address";
+  const std::string other = (of_sender ? recipient_ : sender_).value_or("");
+  const auto unknown = rules_.environment.router->unlisted(address, of_sender ? Role::sender : Role::recipient, other, &code);
   if (!unknown) return lookup_failure(address, unknown.error());
   if (unknown->empty()) return Status::dunno;
   static const Word kSenderWord = {"reject_unlisted_sender", Argument::none, nullptr};
   static const Word kRecipientWord = {"reject_unlisted_recipient", Argument::none, nullptr};
-  const bool of_sender = kind == "Sender address";
   word_ = of_sender ? &kSenderWord : &kRecipientWord;
   // A text of the error or retry transport may bring its own enhanced code; its class follows the reply's.
   std::string_view text = *unknown;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <utility>
 
@@ -16,21 +15,8 @@ namespace millrace::rewrite {
 namespace {
 
 constexpr int kMaxCanonicalNesting = 1000;
-constexpr std::size_t kMaxResultTokens = 100000;   // of one table result: lists of thousands are in use
 
 std::string short_name(std::string_view address) { return std::string(address.substr(0, 300)); }
-
-// cleanup's header_opts: fields that name senders and recipients.
-constexpr std::array<std::string_view, 12> kSenderFields = {
-    "Disposition-Notification-To", "Errors-To", "From", "Mail-Followup-To", "Reply-To", "Resent-From",
-    "Resent-Reply-To", "Resent-Sender", "Return-Path", "Return-Receipt-To", "Sender", "Resent-Return-Path"};
-constexpr std::array<std::string_view, 7> kRecipientFields = {"Apparently-To", "Bcc", "Cc", "Resent-Bcc",
-                                                              "Resent-Cc", "Resent-To", "To"};
-
-template <typename List>
-bool names_one_of(const List& list, std::string_view name) {
-  return std::any_of(list.begin(), list.end(), [name](std::string_view one) { return iequals(one, name); });
-}
 
 }  // namespace
 
@@ -56,6 +42,7 @@ Result<std::shared_ptr<const Cleanup>> Cleanup::make(const config::Params& param
   auto out = std::make_shared<Cleanup>();
   out->params_ = params;
   out->router_ = std::move(router);
+  out->mapper_ = AddressMapper(params, out->router_);
   out->local_rules_ = {params.append_at_myorigin, params.append_dot_mydomain, params.swap_bangpath,
                        params.allow_percent_hack, params.myorigin, params.mydomain};
   out->remote_rules_ = out->local_rules_;
@@ -100,65 +87,9 @@ bool Cleanup::maps_anything() const {
          !masquerade_domains_.empty() || !params_.always_bcc.empty();
 }
 
-Result<std::optional<std::string>> Cleanup::find(const Mapping& mapping, std::string_view address,
-                                                 std::string* extension) const {
-  bool local_names = false;
-  if (const std::size_t at = address.rfind('@'); at != address.npos) {
-    const std::string_view domain = address.substr(at + 1);
-    const auto local = router_->is_local_domain(domain);
-    if (!local) return tl::unexpected(local.error());
-    local_names = *local || iequals(domain, params_.myorigin);
-  }
-  auto found = mapping.maps.find_address(address, params_.recipient_delimiter,
-                                         [&](std::string_view) { return local_names; }, extension);
-  // Whatever went wrong with a table, the message can be tried again.
-  if (!found) return fail(Errc::temporary, fmt::format("{} lookup problem for {}: {}", mapping.name, short_name(address), found.error().context));
-  return found;
-}
-
-// mail_addr_map(3): the addresses that a table has for this one, completed; none: it is not there.
-Result<std::vector<std::string>> Cleanup::look_up(const Mapping& mapping, std::string_view address, bool propagate) const {
-  std::vector<std::string> out;
-  std::string extension;
-  auto found = find(mapping, address, &extension);
-  if (!found) return tl::unexpected(found.error());
-  if (!*found) return out;
-  std::string text = std::move(**found);
-  if (text.starts_with('@')) {   // another domain for the same user
-    std::string_view user = address.substr(0, address.rfind('@'));
-    user.remove_suffix(extension.size());
-    const std::string domain = std::move(text);
-    text = map::quote_address(std::string(user) + domain);
-  }
-  const auto add = [&](Tokens tokens) {
-    rewrite_tokens(tokens, local_rules_);
-    std::string one = internal_text(tokens);
-    if (propagate && !extension.empty()) one.insert(std::min(one.rfind('@'), one.size()), extension);
-    if (!one.empty()) out.push_back(std::move(one));
-  };
-  const auto word = [](const Token& token) { return token.kind != Token::Kind::special; };
-  for (AddressSpan& span : find_addresses(text, kMaxResultTokens)) {
-    if (!span.phrase) {
-      add(std::move(span.tokens));
-      continue;
-    }
-    // "a@x b@y": blanks separate as commas do.
-    for (auto from = span.tokens.begin(); from != span.tokens.end();) {
-      auto to = from + 1;
-      while (to != span.tokens.end() && !(word(*(to - 1)) && word(*to))) ++to;
-      add(Tokens(from, to));
-      from = to;
-    }
-  }
-  if (out.empty()) {
-    return fail(Errc::temporary, fmt::format("{}: no address in the result for {}", mapping.name, short_name(address)));
-  }
-  return out;
-}
-
 Result<void> Cleanup::apply_canonical(const Mapping& mapping, std::string& address) const {
   for (int nesting = 0; nesting < kMaxCanonicalNesting; ++nesting) {
-    auto found = look_up(mapping, address, propagate_canonical_);
+    auto found = mapper_.look_up(mapping, address, propagate_canonical_);
     if (!found) return tl::unexpected(found.error());
     if (found->empty()) return {};
     const bool itself = iequals(found->front(), address);
@@ -212,7 +143,7 @@ Result<std::vector<std::string>> Cleanup::expand(std::string_view address) const
     if (out.size() > expansion_limit) return over("expansion size");
     for (std::int64_t nesting = 0; own_alias.count(lower(out[i])) == 0; ++nesting) {
       if (nesting >= params_.virtual_alias_recursion_limit) return over("nesting");
-      auto found = look_up(virtual_, out[i], propagate_virtual_);
+      auto found = mapper_.look_up(virtual_, out[i], propagate_virtual_);
       if (!found) return tl::unexpected(found.error());
       if (found->empty()) break;
       const std::string before = lower(out[i]);
@@ -280,7 +211,7 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
   };
   const auto copy_for = [&](const Mapping& mapping, const std::string& address) -> Result<void> {
     if (!map || mapping.maps.empty() || address.empty()) return {};
-    auto found = find(mapping, address, nullptr);
+    auto found = mapper_.find(mapping, address, nullptr);
     if (!found) return tl::unexpected(found.error());
     if (!*found || (*found)->empty()) return {};
     return copy_to(**found);
@@ -305,8 +236,8 @@ Result<void> Cleanup::headers(mime::Message& message, HeaderContext context, boo
   const RewriteRules& rules = context == HeaderContext::local ? local_rules_ : remote_rules_;
   const auto limit = static_cast<std::size_t>(params_.header_address_token_limit);
   for (mime::Header& header : message.headers) {
-    const bool sender_field = names_one_of(kSenderFields, header.name());
-    if (!sender_field && !names_one_of(kRecipientFields, header.name())) continue;
+    const bool sender_field = is_sender_field(header.name());
+    if (!sender_field && !is_recipient_field(header.name())) continue;
     const Place place = sender_field ? kHeaderSender : kHeaderRecipient;
     std::string value(header.raw_value());
     const auto changed = edit_addresses(value, limit, [&](const Tokens& tokens) -> Result<std::optional<std::string>> {

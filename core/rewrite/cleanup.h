@@ -16,7 +16,7 @@
 #include "core/map/table.h"
 #include "core/mime/envelope.h"
 #include "core/mime/message.h"
-#include "core/rewrite/address.h"
+#include "core/rewrite/address_map.h"
 #include "core/rewrite/router.h"
 
 namespace millrace::rewrite {
@@ -40,15 +40,12 @@ class Cleanup {
 
  private:
   enum Place : unsigned { kEnvelopeSender = 1, kEnvelopeRecipient = 2, kHeaderSender = 4, kHeaderRecipient = 8 };
-  struct Mapping {
-    const char* name;
-    map::Maps maps;
+  struct Mapping : NamedMaps {
+    explicit Mapping(const char* name) : NamedMaps{name, {}} {}
     unsigned places = 0;
   };
 
   static Result<unsigned> places_of(const char* name, std::string_view words, unsigned allowed);
-  Result<std::vector<std::string>> look_up(const Mapping& mapping, std::string_view address, bool propagate) const;
-  Result<std::optional<std::string>> find(const Mapping& mapping, std::string_view address, std::string* extension) const;
   Result<void> apply_canonical(const Mapping& mapping, std::string& address) const;
   Result<void> apply_tables(std::string& address, Place place) const;
   Result<void> masquerade(std::string& address) const;
@@ -57,11 +54,12 @@ class Cleanup {
 
   config::Params params_;
   std::shared_ptr<const Router> router_;
+  AddressMapper mapper_;
   RewriteRules local_rules_, remote_rules_;
   bool propagate_canonical_ = false, propagate_virtual_ = false;
-  Mapping sender_canonical_{"sender_canonical_maps", {}}, recipient_canonical_{"recipient_canonical_maps", {}},
-      canonical_{"canonical_maps", {}}, virtual_{"virtual_alias_maps", {}}, sender_bcc_{"sender_bcc_maps", {}},
-      recipient_bcc_{"recipient_bcc_maps", {}};
+  Mapping sender_canonical_{"sender_canonical_maps"}, recipient_canonical_{"recipient_canonical_maps"},
+      canonical_{"canonical_maps"}, virtual_{"virtual_alias_maps"}, sender_bcc_{"sender_bcc_maps"},
+      recipient_bcc_{"recipient_bcc_maps"};
   std::vector<std::string> masquerade_domains_;
   map::MatchList masquerade_exceptions_;
   unsigned masquerade_places_ = 0;

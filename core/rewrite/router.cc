@@ -1,5 +1,10 @@
 #include "core/rewrite/router.h"
 
+#include <fmt/format.h>
+
+#include <set>
+
+#include "core/base/log.h"
 #include "core/base/strings.h"
 #include "core/map/text.h"
 #include "core/rewrite/address.h"
@@ -23,6 +28,24 @@ struct Resolved {
   bool moved = false;     // relocated_maps has it
 };
 
+// What chooses transports, of mail and of address verification probes: two sets of parameters.
+struct Plan {
+  struct Names {
+    const char *local, *virtual_mailbox, *relay, *other, *relayhost, *transports, *sender_relayhosts, *sender_transports;
+  };
+  Names names;
+  std::string local, virtual_mailbox, relay, other, relayhost;
+  map::Maps transports, sender_relayhosts, sender_transports;
+};
+constexpr Plan::Names kMailNames = {"local_transport", "virtual_transport", "relay_transport", "default_transport", "relayhost",
+                                    "transport_maps", "sender_dependent_relayhost_maps",
+                                    "sender_dependent_default_transport_maps"};
+constexpr Plan::Names kProbeNames = {"address_verify_local_transport", "address_verify_virtual_transport",
+                                     "address_verify_relay_transport", "address_verify_default_transport",
+                                     "address_verify_relayhost", "address_verify_transport_maps",
+                                     "address_verify_sender_dependent_relayhost_maps",
+                                     "address_verify_sender_dependent_default_transport_maps"};
+
 class TableRouter : public Router {
  public:
   static Result<std::shared_ptr<Router>> make(std::shared_ptr<const config::Config> config,
@@ -30,16 +53,20 @@ class TableRouter : public Router {
 
   std::string rewrite(std::string_view address) const override;
   Result<Route> resolve(std::string_view recipient, std::string_view sender) const override;
+  Result<Route> resolve_probe(std::string_view recipient, std::string_view sender) const override;
   Result<bool> is_auth_destination(std::string_view recipient) const override;
   Result<bool> is_local_domain(std::string_view domain) const override;
   bool is_deliverable_syntax(std::string_view address) const override;
-  Result<std::string> unlisted(std::string_view recipient, int* code) const override;
+  Result<std::string> unlisted(std::string_view address, Role role, std::string_view other, int* code) const override;
 
  private:
-  Result<Resolved> resolve_all(std::string_view address) const;
+  static Result<Plan> make_plan(const Plan::Names& names, const config::Params& params, map::TableSet& tables);
+  Result<Resolved> resolve_all(const Plan& plan, std::string_view address, std::string_view sender) const;
   Result<bool> strip_local_domains(Tokens& tokens, Tokens& stripped) const;
-  Result<void> classify(Resolved& out, bool remote) const;
-  Result<void> apply_transport_maps(Resolved& out) const;
+  Result<void> classify(const Plan& plan, Resolved& out, bool remote, std::string_view sender) const;
+  Result<std::string> of_sender(const map::Maps& maps, const char* name, std::string_view sender,
+                                const std::string& key_of_null) const;
+  Result<void> apply_transport_maps(const Plan& plan, Resolved& out) const;
   Result<void> apply_relocated_maps(Resolved& out) const;
   Result<std::optional<std::string>> find(const map::Maps& maps, std::string_view address) const;
   Result<bool> listed(const map::Maps& maps, std::string_view address) const;
@@ -49,11 +76,44 @@ class TableRouter : public Router {
   RewriteRules rules_;
   OwnAddresses own_;
   map::MatchList mydestination_, virtual_alias_domains_, virtual_mailbox_domains_, relay_domains_;
-  map::Maps transport_maps_, virtual_alias_maps_, virtual_mailbox_maps_, relay_recipient_maps_;
-  map::Maps canonical_maps_, recipient_canonical_maps_, relocated_maps_;
+  Plan mail_, probe_;
+  map::Maps virtual_alias_maps_, virtual_mailbox_maps_, relay_recipient_maps_;
+  map::Maps canonical_maps_, recipient_canonical_maps_, sender_canonical_maps_, relocated_maps_;
   LocalRecipients local_recipients_;
   bool transport_parents_ = false;   // transport_maps in parent_domain_matches_subdomains
+  log::Logger log_;
 };
+
+Result<Plan> TableRouter::make_plan(const Plan::Names& names, const config::Params& params, map::TableSet& tables) {
+  const bool mail = std::string_view(names.local) == "local_transport";
+  Plan out{names, {}, {}, {}, {}, {}, {}, {}, {}};
+  out.local = mail ? params.local_transport : params.address_verify_local_transport;
+  out.virtual_mailbox = mail ? params.virtual_transport : params.address_verify_virtual_transport;
+  out.relay = mail ? params.relay_transport : params.address_verify_relay_transport;
+  out.other = mail ? params.default_transport : params.address_verify_default_transport;
+  out.relayhost = mail ? params.relayhost : params.address_verify_relayhost;
+  for (const auto& [name, value] : {std::pair(names.local, &out.local), std::pair(names.virtual_mailbox, &out.virtual_mailbox),
+                                    std::pair(names.relay, &out.relay), std::pair(names.other, &out.other)}) {
+    if (value->empty() || (*value)[0] == ':')
+      return fail(Errc::config, std::string(name) + ": null transport is not allowed");
+  }
+  const struct { const char* name; const std::string& value; map::Maps& maps; } all_maps[] = {
+      {names.transports, mail ? params.transport_maps : params.address_verify_transport_maps, out.transports},
+      {names.sender_relayhosts,
+       mail ? params.sender_dependent_relayhost_maps : params.address_verify_sender_dependent_relayhost_maps,
+       out.sender_relayhosts},
+      {names.sender_transports,
+       mail ? params.sender_dependent_default_transport_maps
+            : params.address_verify_sender_dependent_default_transport_maps,
+       out.sender_transports},
+  };
+  for (const auto& maps : all_maps) {
+    auto opened = map::Maps::open(tables, maps.value);
+    if (!opened) return fail(maps.name, opened.error());
+    maps.maps = std::move(*opened);
+  }
+  return out;
+}
 
 Result<std::shared_ptr<Router>> TableRouter::make(std::shared_ptr<const config::Config> config,
                                                   const config::Params& params, map::TableSet& tables) {
@@ -85,12 +145,12 @@ Result<std::shared_ptr<Router>> TableRouter::make(std::shared_ptr<const config::
     list.list = std::move(*opened);
   }
   const struct { const char* name; const std::string& value; map::Maps& maps; } all_maps[] = {
-      {"transport_maps", params.transport_maps, out->transport_maps_},
       {"virtual_alias_maps", params.virtual_alias_maps, out->virtual_alias_maps_},
       {"virtual_mailbox_maps", params.virtual_mailbox_maps, out->virtual_mailbox_maps_},
       {"relay_recipient_maps", params.relay_recipient_maps, out->relay_recipient_maps_},
       {"canonical_maps", params.canonical_maps, out->canonical_maps_},
       {"recipient_canonical_maps", params.recipient_canonical_maps, out->recipient_canonical_maps_},
+      {"sender_canonical_maps", params.sender_canonical_maps, out->sender_canonical_maps_},
       {"relocated_maps", params.relocated_maps, out->relocated_maps_},
   };
   for (const auto& maps : all_maps) {
@@ -102,13 +162,12 @@ Result<std::shared_ptr<Router>> TableRouter::make(std::shared_ptr<const config::
   if (!local) return tl::unexpected(local.error());
   out->local_recipients_ = std::move(*local);
   out->transport_parents_ = parents("transport_maps");
-  for (const auto& [name, value] : {std::pair("local_transport", &params.local_transport),
-                                    std::pair("virtual_transport", &params.virtual_transport),
-                                    std::pair("relay_transport", &params.relay_transport),
-                                    std::pair("default_transport", &params.default_transport)}) {
-    if (value->empty() || (*value)[0] == ':')
-      return fail(Errc::config, std::string(name) + ": null transport is not allowed");
+  for (const auto& [names, plan] : {std::pair(&kMailNames, &out->mail_), std::pair(&kProbeNames, &out->probe_)}) {
+    auto made = make_plan(*names, params, tables);
+    if (!made) return tl::unexpected(made.error());
+    *plan = std::move(*made);
   }
+  out->log_ = log::Logger(params.syslog_name + "/trivial-rewrite");
   return std::shared_ptr<Router>(std::move(out));
 }
 
@@ -135,8 +194,12 @@ Result<bool> TableRouter::strip_local_domains(Tokens& tokens, Tokens& stripped) 
     if (find_last(tokens, '@') != npos) strip_final_dot(tokens);
     if (const std::size_t at = find_last(tokens, '@'); at != npos) {
       const auto split = tokens.begin() + static_cast<std::ptrdiff_t>(at);
-      // "user@" is nobody's: a broken domain (resolve_null_domain is not supported).
-      if (at + 1 == tokens.size()) return true;
+      if (at + 1 == tokens.size()) {
+        // "user@" is nobody's, unless it is to mean this host.
+        if (!params_.resolve_null_domain) return true;
+        tokens.pop_back();
+        continue;
+      }
       const auto local = is_local_domain(internal_text(Tokens(split + 1, tokens.end())));
       if (!local) return local;
       if (!*local) return true;
@@ -166,12 +229,12 @@ Result<bool> TableRouter::strip_local_domains(Tokens& tokens, Tokens& stripped) 
   return false;
 }
 
-Result<Resolved> TableRouter::resolve_all(std::string_view address) const {
+Result<Resolved> TableRouter::resolve_all(const Plan& plan, std::string_view address, std::string_view sender) const {
   const std::string rewritten = rewrite(address);
   Resolved out;
   Tokens tokens = scan_address(params_.resolve_dequoted_address ? rewritten : map::quote_address(rewritten));
   Tokens stripped;
-  const auto remote = strip_local_domains(tokens, stripped);
+  auto remote = strip_local_domains(tokens, stripped);
   if (!remote) return tl::unexpected(remote.error());
   if (!*remote) {
     if (stripped.size() < 2) {
@@ -183,7 +246,14 @@ Result<Resolved> TableRouter::resolve_all(std::string_view address) const {
   }
   out.route.recipient = internal_text(tokens);
   out.domain = out.route.recipient.substr(out.route.recipient.rfind('@') + 1);
-  if (!is_valid_domain(out.domain) || out.route.recipient[0] == '-') {
+  if (params_.resolve_numeric_domain && map::parse_address(out.domain)) {
+    out.route.recipient.insert(out.route.recipient.size() - out.domain.size(), "[").append("]");
+    out.domain = "[" + out.domain + "]";
+    const auto local = is_local_domain(out.domain);
+    if (!local) return tl::unexpected(local.error());
+    *remote = !*local;
+  }
+  if (!is_valid_domain(out.domain) || (out.route.recipient[0] == '-' && !params_.allow_min_user)) {
     out.bad_syntax = true;
     out.route.transport = "error";
     out.route.nexthop = "5.1.3 bad address syntax";
@@ -192,20 +262,33 @@ Result<Resolved> TableRouter::resolve_all(std::string_view address) const {
   // Whether or not we follow % and !, the next host may.
   const std::size_t first = out.route.recipient.find_first_of("@!%");
   out.routed = out.route.recipient.substr(first + 1) != out.domain;
-  if (auto done = classify(out, *remote); !done) return tl::unexpected(done.error());
-  if (auto done = apply_transport_maps(out); !done) return tl::unexpected(done.error());
+  if (auto done = classify(plan, out, *remote, sender); !done) return tl::unexpected(done.error());
+  if (auto done = apply_transport_maps(plan, out); !done) return tl::unexpected(done.error());
   if (auto done = apply_relocated_maps(out); !done) return tl::unexpected(done.error());
   return out;
 }
 
-Result<void> TableRouter::classify(Resolved& out, bool remote) const {
+// What a sender-dependent table has: "" for nothing, and for DUNNO "DUNNO".
+Result<std::string> TableRouter::of_sender(const map::Maps& maps, const char* name, std::string_view sender,
+                                           const std::string& key_of_null) const {
+  if (maps.empty()) return std::string();
+  const std::string_view key = sender.empty() ? std::string_view(key_of_null) : sender;
+  auto found = find(maps, key);
+  if (!found) return fail(name, found.error());
+  if (!*found) return std::string();
+  if (!(*found)->empty()) return iequals(**found, "DUNNO") ? "DUNNO" : std::move(**found);
+  log_.warning(fmt::format("{}: ignoring null lookup result for {}", name, printable(key)));
+  return std::string("DUNNO");
+}
+
+Result<void> TableRouter::classify(const Plan& plan, Resolved& out, bool remote, std::string_view sender) const {
   const auto is_in = [&](const map::MatchList& list, const char* name) -> Result<bool> {
     auto found = list.matches(out.domain);
     if (!found) return fail(name, found.error());
     return found;
   };
   Destination destination{"", out.domain};
-  const std::string* parameter = &params_.local_transport;
+  std::string transport = plan.local;
   out.route.address_class = AddressClass::local;
   if (remote) {
     const auto alias = is_in(virtual_alias_domains_, "virtual_alias_domains");
@@ -224,25 +307,38 @@ Result<void> TableRouter::classify(Resolved& out, bool remote) const {
     out.route.address_class = *mailbox ? AddressClass::virtual_mailbox
                               : *relay ? AddressClass::relay
                                        : AddressClass::other;
-    parameter = *mailbox ? &params_.virtual_transport
-                : *relay ? &params_.relay_transport
-                         : &params_.default_transport;
-    if (!*mailbox && !params_.relayhost.empty()) destination.nexthop = params_.relayhost;
+    transport = *mailbox ? plan.virtual_mailbox : *relay ? plan.relay : plan.other;
+    if (out.route.address_class == AddressClass::other) {
+      auto own = of_sender(plan.sender_transports, plan.names.sender_transports, sender,
+                           params_.empty_address_default_transport_maps_lookup_key);
+      if (!own) return tl::unexpected(own.error());
+      if (!own->empty() && *own != "DUNNO") transport = std::move(*own);
+    }
+    if (!*mailbox) {
+      auto own = of_sender(plan.sender_relayhosts, plan.names.sender_relayhosts, sender,
+                           params_.empty_address_relayhost_maps_lookup_key);
+      if (!own) return tl::unexpected(own.error());
+      if (own->empty() && !plan.relayhost.empty()) destination.nexthop = plan.relayhost;
+      if (!own->empty() && *own != "DUNNO") destination.nexthop = std::move(*own);
+    }
   }
-  apply_parameter(*parameter, destination);
+  apply_parameter(transport, destination);
+  if (destination.transport.empty()) {
+    return fail(Errc::temporary, std::string(plan.names.sender_transports) + ": null transport is not allowed");
+  }
   out.route.transport = std::move(destination.transport);
   out.route.nexthop = std::move(destination.nexthop);
   return {};
 }
 
 // transport(5), "TABLE SEARCH ORDER".
-Result<void> TableRouter::apply_transport_maps(Resolved& out) const {
-  if (transport_maps_.empty() || out.route.address_class == AddressClass::virtual_alias) return {};
+Result<void> TableRouter::apply_transport_maps(const Plan& plan, Resolved& out) const {
+  if (plan.transports.empty() || out.route.address_class == AddressClass::virtual_alias) return {};
   const std::string& recipient = out.route.recipient;
   map::Lookup found = std::optional<std::string>();
   // True when the search is over: found, or failed.
   const auto ask = [&](const std::string& key, bool whole) {
-    found = whole ? transport_maps_.find(key) : transport_maps_.find_partial(key);
+    found = whole ? plan.transports.find(key) : plan.transports.find_partial(key);
     return !found || *found;
   };
   const auto ask_address = [&](const std::string& internal, bool whole) {
@@ -260,7 +356,7 @@ Result<void> TableRouter::apply_transport_maps(Resolved& out) const {
     part = dot == part.npos ? "" : part.substr(dot + (transport_parents_ ? 1 : 0));
   }
   if (!over) ask("*", false);
-  if (!found) return fail("transport_maps", found.error());
+  if (!found) return fail(plan.names.transports, found.error());
   if (!*found) return {};
   Destination destination{out.route.transport, out.route.nexthop};
   apply_table_result(**found, out.domain, destination);
@@ -269,20 +365,26 @@ Result<void> TableRouter::apply_transport_maps(Resolved& out) const {
   return {};
 }
 
-Result<Route> TableRouter::resolve(std::string_view recipient, std::string_view) const {
-  auto resolved = resolve_all(recipient);
+Result<Route> TableRouter::resolve(std::string_view recipient, std::string_view sender) const {
+  auto resolved = resolve_all(mail_, recipient, sender);
+  if (!resolved) return tl::unexpected(resolved.error());
+  return std::move(resolved->route);
+}
+
+Result<Route> TableRouter::resolve_probe(std::string_view recipient, std::string_view sender) const {
+  auto resolved = resolve_all(probe_, recipient, sender);
   if (!resolved) return tl::unexpected(resolved.error());
   return std::move(resolved->route);
 }
 
 bool TableRouter::is_deliverable_syntax(std::string_view address) const {
   if (address.empty()) return true;
-  const auto resolved = resolve_all(address);
+  const auto resolved = resolve_all(mail_, address, {});
   return !resolved || !resolved->bad_syntax;
 }
 
 Result<bool> TableRouter::is_auth_destination(std::string_view recipient) const {
-  const auto resolved = resolve_all(recipient);
+  const auto resolved = resolve_all(mail_, recipient, {});
   if (!resolved) return tl::unexpected(resolved.error());
   if (resolved->bad_syntax || (resolved->routed && !params_.allow_untrusted_routing)) return false;
   return resolved->route.address_class != AddressClass::other;
@@ -314,8 +416,8 @@ Result<bool> TableRouter::listed(const map::Maps& maps, std::string_view address
   return found->has_value();
 }
 
-Result<std::string> TableRouter::unlisted(std::string_view recipient, int* code) const {
-  const auto resolved = resolve_all(recipient);
+Result<std::string> TableRouter::unlisted(std::string_view asked, Role role, std::string_view other, int* code) const {
+  const auto resolved = resolve_all(mail_, asked, other);
   if (!resolved) return tl::unexpected(resolved.error());
   const Route& route = resolved->route;
   const std::string& address = route.recipient;
@@ -328,14 +430,16 @@ Result<std::string> TableRouter::unlisted(std::string_view recipient, int* code)
                                                            : std::string("User unknown"));
   };
   // What will be rewritten exists.
-  for (const map::Maps* maps : {&recipient_canonical_maps_, &canonical_maps_, &virtual_alias_maps_}) {
+  const map::Maps none;
+  for (const map::Maps* maps : {&recipient_canonical_maps_, role == Role::sender ? &sender_canonical_maps_ : &none,
+                                &canonical_maps_, &virtual_alias_maps_}) {
     const auto there = listed(*maps, address);
     if (!there) return tl::unexpected(there.error());
     if (*there) return std::string();
   }
-  if (route.address_class == AddressClass::virtual_alias && !resolved->moved)
-    return unknown(params_.unknown_virtual_alias_reject_code, "virtual alias");
-  if (route.transport == "error") return say(550, route.nexthop);
+  const bool alias = route.address_class == AddressClass::virtual_alias;
+  if (alias && !resolved->moved) return unknown(params_.unknown_virtual_alias_reject_code, "virtual alias");
+  if (route.transport == "error") return say(alias ? params_.unknown_virtual_alias_reject_code : 550, route.nexthop);
   if (route.transport == "retry") return say(450, route.nexthop);
 
   const auto is_name = [&](std::string_view name) {   // name@…

@@ -34,16 +34,22 @@ class Router {
   // Errors: temporary (a table failed: defer).  `sender` for sender-dependent tables.  Bad syntax is the
   // transport "error".
   virtual Result<Route> resolve(std::string_view recipient, std::string_view sender) const = 0;
+  // The same for an address verification probe, which goes by the address_verify_* parameters.
+  virtual Result<Route> resolve_probe(std::string_view recipient, std::string_view sender) const {
+    return resolve(recipient, sender);
+  }
   // Would this address be "authorized" for relaying (permit_auth_destination)? Untrusted source routes never are.
   virtual Result<bool> is_auth_destination(std::string_view recipient) const = 0;
   virtual Result<bool> is_local_domain(std::string_view domain) const = 0;   // mydestination and own addresses
   // RFC 5321 domain syntax of user@domain after resolving; false for what Postfix calls "bad address syntax", a
   // leading hyphen included.  True for "" and for an address whose tables fail: asked again, they decide later.
   virtual bool is_deliverable_syntax(std::string_view address) const = 0;
-  // Is this recipient unknown in its class? (reject_unlisted_recipient) "" = known, else the reply text:
-  // "User unknown in relay recipient table"; `code` receives the value of the class's code parameter.  A text that
-  // comes from transport_maps (error, retry) may begin with an enhanced code of its own: "5.7.1 closed for mail".
-  virtual Result<std::string> unlisted(std::string_view recipient, int* code) const = 0;
+  // Is this address unknown in its class? (reject_unlisted_recipient, reject_unlisted_sender) "" = known, else the
+  // reply text: "User unknown in relay recipient table"; `code` receives the value of the class's code parameter.
+  // A text that comes from a table (error, retry) may begin with an enhanced code of its own: "5.7.1 closed for
+  // mail".  `other`: the other side of the transaction as far as it is known, for sender-dependent tables.
+  enum class Role { recipient, sender };
+  virtual Result<std::string> unlisted(std::string_view address, Role role, std::string_view other, int* code) const = 0;
 };
 
 // quote_822_local(3) / unquote_822_local(3): internal form <-> external (quoted) form, local part only.

@@ -34,7 +34,7 @@ class PlainRouter final : public rewrite::Router {
     if (domain.size() > 2 && domain.front() == '[') return smtp::is_ip_address(domain.substr(1, domain.size() - 2));
     return address.front() != '-' && smtp::is_host_name(domain, true);
   }
-  Result<std::string> unlisted(std::string_view, int*) const override { return std::string(); }
+  Result<std::string> unlisted(std::string_view, Role, std::string_view, int*) const override { return std::string(); }
 };
 
 struct StoredMessage {

@@ -62,6 +62,36 @@ struct Fixture {
 };
 }  // namespace
 
+TEST_CASE("deliver session: smtp_generic_maps in envelope and headers, not in the body", "[deliver][session]") {
+  map::TableSet tables({});
+  config::Findings findings;
+  const auto made = [&](const std::string& value) {
+    const auto config = config::Config::from_text(
+        "compatibility_level = 3.6\nmyhostname = mx.example\nmydestination =\nlocal_recipient_maps =\nalias_maps =\n"
+        "inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n", "", findings);
+    auto router = rewrite::Router::make(config, config->params(), tables);
+    REQUIRE(router);
+    auto generic = rewrite::GenericMaps::make("smtp_generic_maps", value, config->params(), *router, tables);
+    REQUIRE(generic);
+    return *generic;
+  };
+  Fixture f;
+  f.content = "From: s@sender.example\r\nTo: A <a@dest.example>,\r\n x@dest.example\r\n\r\nTo: a@dest.example\r\n";
+  SECTION("mapped") {
+    f.options.generic = made("inline:{{s@sender.example=s@out.example}, {a@dest.example=a@out.example}}");
+    const std::string sent = f.talk({"220 x\r\n", "250 x\r\n", "250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 2.0.0 ok\r\n", "221 x\r\n"});
+    CHECK(sent == "EHLO localhost\r\nMAIL FROM:<s@out.example>\r\nRCPT TO:<a@out.example>\r\nRCPT TO:<\"b 2\"@dest.example>\r\nDATA\r\n"
+                  "From: s@out.example\r\nTo: A <a@out.example>,\r\n x@dest.example\r\n\r\nTo: a@dest.example\r\n.\r\nQUIT\r\n");
+  }
+  SECTION("a table that fails defers, and nothing was sent") {
+    f.options.generic = made("fail:x");
+    const std::string sent = f.talk({"220 x\r\n", "250 x\r\n", "221 x\r\n"});
+    CHECK(sent == "EHLO localhost\r\nQUIT\r\n");
+    CHECK(f.outcome(0).substr(0, 14) == "deferred 4.3.0");
+    CHECK(f.outcome(1).substr(0, 14) == "deferred 4.3.0");
+  }
+}
+
 TEST_CASE("deliver session: one pipelined transaction", "[deliver][session]") {
   Fixture f;
   f.entry.envelope.body = mime::BodyType::eight_bit;

@@ -56,8 +56,11 @@ TEST_CASE("deliver hosts: only exchangers better than ourselves", "[deliver][hos
   dns.a("us-mx.example", "192.0.2.100");
   dns.a("a.example", "192.0.2.1");
   dns.a("b.example", "192.0.2.2");
+  // A better exchanger is named, but has no address: we are not who the mail is for.
+  dns.mx("hidden.example", {{10, "gone.example"}, {20, "us-mx.example"}});
   ClientOptions options;
   options.own_addresses = {"192.0.2.100"};
+  CHECK(find(dns, "hidden.example", options) == "4.4.4 unable to find primary relay for hidden.example");
   CHECK(find(dns, "us.example", options) == "5.4.6 mail for us.example loops back to myself");
   CHECK(find(dns, "backup.example", options) == "a.example[192.0.2.1]:25");
   CHECK(find(dns, "[192.0.2.100]", options) == "5.4.6 mail for 192.0.2.100 loops back to myself");

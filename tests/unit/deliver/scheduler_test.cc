@@ -23,7 +23,7 @@ class DomainRouter : public rewrite::Router {
   Result<bool> is_auth_destination(std::string_view) const override { return true; }
   Result<bool> is_local_domain(std::string_view) const override { return false; }
   bool is_deliverable_syntax(std::string_view) const override { return true; }
-  Result<std::string> unlisted(std::string_view, int*) const override { return std::string(); }
+  Result<std::string> unlisted(std::string_view, Role, std::string_view, int*) const override { return std::string(); }
   bool broken = false;
 };
 

@@ -34,7 +34,10 @@ struct World {
           ++connections;
           return std::make_unique<test::ScriptedStream>(script, &sent);
         },
-        log::Logger("postfix/smtp"));
+        log::Logger("postfix/smtp"), [this](const std::string& to, Attempt& passed) {
+          passed_to = to;
+          passed.all_pending(Outcome::Status::sent, "2.0.0", "passed");
+        });
   }
   std::string deliver(std::unique_ptr<Carry>* keep = nullptr) {
     if (!agent) make();
@@ -58,6 +61,7 @@ struct World {
   std::unique_ptr<SmtpAgent> agent;
   queue::Entry entry;
   Attempt attempt;
+  std::string passed_to;
   std::string content = "Subject: x\r\n\r\n", sent;
   int connections = 0;
 };
@@ -125,6 +129,38 @@ TEST_CASE("deliver agent: a bad next hop and a missing domain", "[deliver][agent
     w.agent->deliver(w.attempt, carry);
     CHECK(w.attempt.outcomes[0].status == Outcome::Status::bounced);
     CHECK(w.attempt.outcomes[0].dsn == "5.4.4");
+  });
+}
+
+TEST_CASE("deliver agent: what may be the configuration's fault does not bounce mail", "[deliver][agent]") {
+  test::on_loop([] {
+    World w;
+    w.dns.mx("dest.example", {{10, "us.example"}});
+    w.dns.a("us.example", "192.0.2.100");
+    w.options.own_addresses = {"192.0.2.100"};
+    SECTION("mail loops") { CHECK(w.deliver() == "bounced 5.4.6 mail for dest.example loops back to myself @"); }
+    SECTION("mail would loop, another transport takes it") {
+      w.options.best_mx_transport = "local:here";
+      CHECK(w.deliver() == "sent 2.0.0 passed @");
+      CHECK(w.passed_to == "local:here");
+    }
+    SECTION("the relay host") {
+      w.options.relayhost = "dest.example";
+      w.options.best_mx_transport = "local";
+      CHECK(w.deliver() == "deferred 4.3.5 mail for dest.example loops back to myself @");
+      CHECK(w.passed_to.empty());
+    }
+    SECTION("the fallback relay") {
+      w.options.fallback_relay = "missing.example";
+      CHECK(w.deliver().substr(0, 14) == "deferred 4.3.5");
+    }
+    SECTION("LMTP knows none of it") {
+      w.options.lmtp = true;
+      w.options.relayhost = "dest.example";
+      w.dns.a("dest.example", "192.0.2.1");
+      w.servers["192.0.2.1"] = {kNo};
+      CHECK(w.deliver().substr(0, 13) == "bounced 5.1.1");
+    }
   });
 }
 

@@ -31,7 +31,7 @@ class FakeRouter final : public rewrite::Router {
   }
   Result<bool> is_local_domain(std::string_view) const override { return false; }
   bool is_deliverable_syntax(std::string_view) const override { return true; }
-  Result<std::string> unlisted(std::string_view recipient, int* code) const override {
+  Result<std::string> unlisted(std::string_view recipient, Role, std::string_view, int* code) const override {
     *code = 550;
     return istarts_with(recipient, "unknown@dest") ? "User unknown in relay recipient table" : "";
   }

@@ -78,7 +78,7 @@ TEST_CASE("router: classes, syntax and who is known", "[rewrite][router]") {
   std::string answer = "syntax";
   if (r->is_deliverable_syntax(one.address)) {
     int code = 0;
-    const auto text = r->unlisted(one.address, &code);
+    const auto text = r->unlisted(one.address, Router::Role::recipient, "", &code);
     REQUIRE(text);
     const auto auth = r->is_auth_destination(one.address);
     REQUIRE(auth);
@@ -119,9 +119,9 @@ transport_maps = inline:{{special@dest.example = smtp:[127.0.0.1]:2626}, {dest.e
   CHECK(route(*r, "a@slow.example") == "default|a@slow.example|slow|slow.example");
   CHECK(route(*r, "a@any.example") == "default|a@any.example|wild|any.example");
   int code = 0;
-  CHECK(r->unlisted("err@other.example", &code).value() == "5.7.1 closed for mail");
+  CHECK(r->unlisted("err@other.example", Router::Role::recipient, "", &code).value() == "5.7.1 closed for mail");
   CHECK(code == 550);
-  CHECK(r->unlisted("soft@other.example", &code).value() == "4.3.2 later please");
+  CHECK(r->unlisted("soft@other.example", Router::Role::recipient, "", &code).value() == "4.3.2 later please");
   CHECK(code == 450);
   const auto parents = router("parent_domain_matches_subdomains = transport_maps\ntransport_maps = inline:{example=x:}\n");
   CHECK(route(*parents, "a@b.c.example") == "default|a@b.c.example|x|b.c.example");
@@ -134,8 +134,8 @@ TEST_CASE("router: a table that fails is an error, never an answer", "[rewrite][
   const auto r = router("relay_domains = fail:x\ntransport_maps = fail:y\n");
   CHECK_FALSE(r->resolve("a@b.example", ""));
   CHECK_FALSE(r->is_auth_destination("a@b.example"));
-  CHECK_FALSE(r->unlisted("a@b.example", nullptr));
-  CHECK_FALSE(router("relay_recipient_maps = fail:x")->unlisted("a@dest.example", nullptr));
+  CHECK_FALSE(r->unlisted("a@b.example", Router::Role::recipient, "", nullptr));
+  CHECK_FALSE(router("relay_recipient_maps = fail:x")->unlisted("a@dest.example", Router::Role::recipient, "", nullptr));
   CHECK_FALSE(router("mydestination = fail:x")->is_local_domain("a.example"));
   CHECK(router("transport_maps = fail:x")->is_deliverable_syntax("a@b.example"));
 }
@@ -168,4 +168,104 @@ TEST_CASE("router: rewriting keeps the internal form", "[rewrite][router]") {
   CHECK(r->rewrite("a  b@c.example.") == "a  b@c.example");
   CHECK(r->rewrite("a%b") == "a@b");
   CHECK(r->rewrite("a\"b@c") == "a\"b@c");
+}
+
+TEST_CASE("router: the sender chooses transport and relay host", "[rewrite][router]") {
+  const auto r = router(R"(
+relay_domains = relay.example
+relayhost = [relay]:25
+default_transport = smtp
+recipient_delimiter = +
+sender_dependent_relayhost_maps = inline:{{joe@a.example=[joe]}, {@b.example=[b]:26}, {d@c.example=dunno}, {n@c.example=}, {<>=[null]}}
+sender_dependent_default_transport_maps = inline:{{@t.example=slow:[t]}, {u@u.example=slow}, {d@t.example=DUNNO}, {<>=bounces:}}
+)");
+  const auto by = [&](const char* to, const char* from) {
+    const auto route = r->resolve(to, from);
+    return route ? route->transport + "|" + route->nexthop : "(error)";
+  };
+  CHECK(by("x@far.example", "somebody@x.example") == "smtp|[relay]:25");
+  CHECK(by("x@far.example", "joe@a.example") == "smtp|[joe]");
+  CHECK(by("x@far.example", "joe+ext@A.Example") == "smtp|[joe]");
+  CHECK(by("x@far.example", "any@b.example") == "smtp|[b]:26");
+  CHECK(by("x@far.example", "d@c.example") == "smtp|far.example");     // DUNNO: not even relayhost
+  CHECK(by("x@far.example", "n@c.example") == "smtp|far.example");     // a null result counts as DUNNO
+  CHECK(by("x@far.example", "") == "bounces|[null]");
+  // The transport's own next hop wins over any relay host; DUNNO leaves default_transport.
+  CHECK(by("x@far.example", "a@t.example") == "slow|[t]");
+  CHECK(by("x@far.example", "u@u.example") == "slow|[relay]:25");
+  CHECK(by("x@far.example", "d@t.example") == "smtp|[relay]:25");
+  // Relay domains have a transport of their own, whose next hop wins here, too.
+  CHECK(by("x@relay.example", "a@t.example") == "relay|[127.0.0.1]:2525");
+}
+
+TEST_CASE("router: sender-dependent tables that fail, or answer nonsense, defer", "[rewrite][router]") {
+  CHECK_FALSE(router("sender_dependent_relayhost_maps = fail:x")->resolve("a@far.example", "b@c.example"));
+  CHECK_FALSE(router("sender_dependent_default_transport_maps = fail:x")->resolve("a@far.example", "b@c.example"));
+  CHECK_FALSE(router("sender_dependent_default_transport_maps = static::x")->resolve("a@far.example", "b@c.example"));
+  // Neither is asked for mail that stays in our own classes.
+  CHECK(router("sender_dependent_default_transport_maps = fail:x")->resolve("a@dest.example", "b@c.example"));
+}
+
+TEST_CASE("router: a sender's transport is what unlisted goes by", "[rewrite][router]") {
+  const auto r = router("sender_dependent_default_transport_maps = inline:{{bad@x.example=error:5.7.1 not you}}");
+  int code = 0;
+  CHECK(r->unlisted("a@far.example", Router::Role::recipient, "bad@x.example", &code).value() == "5.7.1 not you");
+  CHECK(code == 550);
+  CHECK(r->unlisted("a@far.example", Router::Role::recipient, "good@x.example", &code).value().empty());
+}
+
+TEST_CASE("router: a sender may be known by its canonical mapping alone", "[rewrite][router]") {
+  const auto r = router("sender_canonical_maps = inline:{{old@dest.example=new@dest.example}}\nrelay_recipient_maps = inline:{{b@dest.example=x}}");
+  CHECK(r->unlisted("old@dest.example", Router::Role::sender, "", nullptr).value().empty());
+  CHECK(r->unlisted("old@dest.example", Router::Role::recipient, "", nullptr).value() == "User unknown in relay recipient table");
+}
+
+TEST_CASE("router: probes go by parameters of their own", "[rewrite][router]") {
+  const auto r = router(R"(
+relayhost = [relay]
+address_verify_relayhost =
+address_verify_default_transport = direct
+address_verify_transport_maps = inline:{{there.example=probe:[p]}}
+)");
+  const auto probe = r->resolve_probe("a@far.example", "");
+  REQUIRE(probe);
+  CHECK(probe->transport == "direct");
+  CHECK(probe->nexthop == "far.example");
+  CHECK(r->resolve_probe("a@there.example", "")->transport == "probe");
+  CHECK(r->resolve("a@there.example", "")->transport == "smtp");
+}
+
+TEST_CASE("router: null and numeric domains, addresses with a hyphen", "[rewrite][router]") {
+  CHECK_FALSE(router("")->is_deliverable_syntax("a@"));
+  CHECK(route(*router("resolve_null_domain = yes\nmydestination = mx.mill.example"), "a@") == "local|a@mx.mill.example|local|mx.mill.example");
+  CHECK_FALSE(router("")->is_deliverable_syntax("a@198.51.100.9"));
+  CHECK(route(*router("resolve_numeric_domain = yes"), "a@198.51.100.9") == "default|a@[198.51.100.9]|smtp|[127.0.0.1]:2525");
+  CHECK(route(*router("resolve_numeric_domain = yes"), "a@192.0.2.1") == "local|a@[192.0.2.1]|local|mx.mill.example");
+  CHECK(route(*router("allow_min_user = yes"), "-a@far.example") == "default|-a@far.example|smtp|[127.0.0.1]:2525");
+}
+
+TEST_CASE("router: relocated_maps answers in every class", "[rewrite][router][relocated]") {
+  const auto r = router(R"(
+mydestination = local.example
+virtual_alias_domains = va.example
+virtual_mailbox_domains = vm.example
+recipient_delimiter = +
+relocated_maps = inline:{{old@dest.example=new@far.example}, {local=elsewhere}, {@gone.example=nobody here}, {a@va.example=x@y.example}, {a@vm.example=z}}
+)");
+  CHECK(route(*r, "old@dest.example") == "relay|old@dest.example|error|5.1.6 User has moved to new@far.example");
+  CHECK(route(*r, "old+ext@dest.example") == "relay|old+ext@dest.example|error|5.1.6 User has moved to new@far.example");
+  CHECK(route(*r, "OLD@DEST.example") == "relay|OLD@DEST.example|error|5.1.6 User has moved to new@far.example");
+  CHECK(route(*r, "local@local.example") == "local|local@local.example|error|5.1.6 User has moved to elsewhere");
+  CHECK(route(*r, "local@dest.example") == "relay|local@dest.example|relay|[127.0.0.1]:2525");
+  CHECK(route(*r, "any@gone.example") == "default|any@gone.example|error|5.1.6 User has moved to nobody here");
+  CHECK(route(*r, "a@vm.example") == "virtual mailbox|a@vm.example|error|5.1.6 User has moved to z");
+  int code = 0;
+  CHECK(r->unlisted("old@dest.example", Router::Role::recipient, "", &code).value() == "5.1.6 User has moved to new@far.example");
+  CHECK(code == 550);
+  CHECK(r->unlisted("a@va.example", Router::Role::recipient, "", &code).value() == "5.1.6 User has moved to x@y.example");
+  CHECK(r->unlisted("b@va.example", Router::Role::recipient, "", &code).value() == "User unknown in virtual alias table");
+  // A table that fails is no answer, and what aliases rewrite has not moved.
+  CHECK_FALSE(router("relocated_maps = fail:x")->resolve("a@dest.example", ""));
+  CHECK(router("relocated_maps = static:x\nvirtual_alias_maps = inline:{{a@dest.example=b@c}}")
+            ->unlisted("a@dest.example", Router::Role::recipient, "", nullptr).value().empty());
 }
