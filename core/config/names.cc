@@ -83,7 +83,7 @@ constexpr std::array<Suffix, 16> kTransportSuffixes = {{
     {"recipient_refill_limit", "default_recipient_refill_limit", ValueType::integer, false},
     {"transport_rate_delay", "default_transport_rate_delay", ValueType::time, false},
 }};
-constexpr Suffix kTimeLimit = {"time_limit", "command_time_limit", ValueType::time, false};
+constexpr Suffix kTimeLimit = {"time_limit", "command_time_limit", ValueType::time, true};
 
 constexpr std::array kTransportCommands = {"local", "error", "virtual", "smtp", "lmtp", "pipe"};
 constexpr std::array kDebianTransports = {"error", "lmtp", "local", "relay", "retry", "smtp", "virtual"};

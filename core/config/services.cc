@@ -23,8 +23,8 @@ constexpr std::array<Row, 28> kCommands = {{
     {"showq", ServiceKind::internal},        {"anvil", ServiceKind::internal},
     {"scache", ServiceKind::internal},       {"postlogd", ServiceKind::internal},
     {"tlsproxy", ServiceKind::internal},     {"dnsblog", ServiceKind::internal},
-    {"local", ServiceKind::not_yet},         {"virtual", ServiceKind::not_yet},
-    {"pipe", ServiceKind::not_yet},          {"spawn", ServiceKind::not_yet},
+    {"local", ServiceKind::delivery},        {"virtual", ServiceKind::delivery},
+    {"pipe", ServiceKind::delivery},         {"spawn", ServiceKind::spawn},
     {"postscreen", ServiceKind::unsupported}, {"qmqpd", ServiceKind::unsupported},
 }};
 
@@ -45,16 +45,12 @@ class Checker {
         return arguments();
       case ServiceKind::internal:
         return overrides();
-      case ServiceKind::not_yet:
-        // A listener that strangers reach must not be left out silently; a transport holds its mail.
-        if (service_.type == "inet") {
-          error(fmt::format("{} as a listener is not supported", service_.command));
-        } else if (service_.command == "spawn") {
-          warning("spawn is not there yet: nothing listens here");
-        } else {
-          warning(fmt::format("{} is not there yet: mail for this transport is deferred with 4.3.0",
-                              service_.command));
-        }
+      case ServiceKind::delivery:
+        if (service_.type != "unix") error(fmt::format("{} must be of type unix", service_.command));
+        if (service_.command != "pipe") arguments();
+        return;
+      case ServiceKind::spawn:
+        if (service_.type != "inet" && service_.type != "unix") error(fmt::format("spawn cannot be of type {}", service_.type));
         return overrides();
       case ServiceKind::unsupported:
         error(fmt::format("service command {} is not supported", service_.command));

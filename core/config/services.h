@@ -13,7 +13,8 @@ enum class ServiceKind {
   client,        // smtp, lmtp: a transport
   answer,        // error, discard: a transport that answers by itself
   internal,      // cleanup, qmgr, …: the work is done, but not by a process of that name
-  not_yet,       // local, virtual, pipe, spawn: mail for it is deferred with 4.3.0
+  delivery,      // pipe, local, virtual: a transport whose work is done with another user's rights
+  spawn,         // a listener whose clients are given to a command
   unsupported,   // postscreen, qmqpd, anything unknown
 };
 ServiceKind service_kind(const Service& service);

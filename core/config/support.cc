@@ -97,7 +97,10 @@ class Support {
     for (const std::string& name : config_.set_names()) check(name, nullptr, config_.where(name));
     for (const Service& service : config_.services()) {
       const ServiceKind kind = service_kind(service);
-      if (kind != ServiceKind::server && kind != ServiceKind::client && kind != ServiceKind::answer) continue;
+      if (kind != ServiceKind::server && kind != ServiceKind::client && kind != ServiceKind::answer &&
+          kind != ServiceKind::delivery) {
+        continue;
+      }
       for (const auto& [name, value] : service.overrides) check(name, &service, service.where);
     }
   }

@@ -16,29 +16,36 @@
 namespace millrace::daemon {
 
 Result<Child> spawn_child(Child::Kind kind, int slot, unsigned generation,
-                          const std::function<int(int channel)>& body) {
-  int ends[2];
+                          const std::function<int(int channel, int commands)>& body) {
+  int ends[2], command_ends[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return fail(Errc::io, fmt::format("socketpair: {}", std::strerror(errno)));
+  }
+  if (kind == Child::Kind::queue && ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, command_ends) != 0) {
+    const int error = errno;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return fail(Errc::io, fmt::format("socketpair: {}", std::strerror(error)));
   }
   const pid_t pid = ::fork();
   if (pid < 0) {
     const int error = errno;
-    ::close(ends[0]);
-    ::close(ends[1]);
+    for (const int fd : {ends[0], ends[1], command_ends[0], command_ends[1]}) ::close(fd);
     return fail(Errc::io, fmt::format("fork: {}", std::strerror(error)));
   }
   if (pid == 0) {
     ::close(ends[0]);
+    if (command_ends[0] >= 0) ::close(command_ends[0]);
     for (const int number : {SIGTERM, SIGCHLD, SIGUSR1}) ::signal(number, SIG_DFL);
     for (const int number : {SIGINT, SIGHUP, SIGPIPE}) ::signal(number, SIG_IGN);
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::mallopt(M_ARENA_MAX, 2);  // what TLS handshakes on worker threads free is not kept once per thread
-    ::_exit(body(ends[1]));
+    ::_exit(body(ends[1], command_ends[1]));
   }
   ::close(ends[1]);
+  if (command_ends[1] >= 0) ::close(command_ends[1]);
   ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   Child child;
   child.kind = kind;
@@ -46,6 +53,7 @@ Result<Child> spawn_child(Child::Kind kind, int slot, unsigned generation,
   child.generation = generation;
   child.pid = pid;
   child.channel = ends[0];
+  child.commands = command_ends[0];
   child.started = SteadyClock::now();
   return child;
 }

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,14 +26,19 @@ struct Child {
   unsigned generation = 0;
   pid_t pid = -1;
   int channel = -1;             // master's end
+  int commands = -1;            // master's end of a packet socket for what needs another user's rights; the queue process alone
+  std::deque<std::string> answers;   // that found it full
+  std::shared_ptr<const config::Config> config;   // of its generation
+  uid_t owner = 0;              // mail_owner of its generation
   std::string input;            // of the channel, up to a newline
   TimePoint started;
 };
 
-// Forks; in the child `body` runs with its end of the channel and its return value is the exit status.
+// Forks; in the child `body` runs with its ends of the two sockets (commands is -1 for a front) and its return
+// value is the exit status.
 // Signals are reset in the child.  Must be called while the caller has no threads.
 Result<Child> spawn_child(Child::Kind kind, int slot, unsigned generation,
-                          const std::function<int(int channel)>& body);
+                          const std::function<int(int channel, int commands)>& body);
 
 // The user that runs everything but the master: mail_owner, "millrace" where it is not set and
 // Postfix's default does not exist.  Not root: the current user, and names of others are an error.

@@ -16,6 +16,7 @@
 #include "core/base/strings.h"
 #include "core/daemon/front.h"
 #include "core/daemon/master.h"
+#include "core/local/task.h"
 #include "core/daemon/queue_role.h"
 #include "core/queue/paths.h"
 #include "core/smtp/anvil.h"
@@ -100,6 +101,8 @@ Result<Setup> make_setup(const std::shared_ptr<const config::Config>& config, co
   if (!owner) return tl::unexpected(owner.error());
   setup.owner = *owner;
   setup.plan = plan_listeners(*config, findings);
+  setup.spawn_plan = plan_listeners(*config, findings, "spawn");
+  local::check_commands(*config, {owner->uid, ::geteuid() == 0}, findings);
   setup.fronts = cpu_count();
   return setup;
 }
@@ -127,7 +130,7 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   auto setup = make_setup(config, findings);
   if (!setup) return refuse(setup.error().context);
   for (std::size_t i = reported; i < findings.lines.size(); ++i) {
-    say("fatal: " + findings.lines[i].to_text());
+    say((findings.lines[i].is_error ? "fatal: " : "warning: ") + findings.lines[i].to_text());
   }
   if (findings.has_errors()) return 1;
   if (auto made = make_directories(*config, setup->owner); !made) return refuse(made.error().context);
@@ -149,7 +152,9 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   raise_descriptor_limit();
   Listeners listeners;
   if (auto opened = listeners.open(setup->plan); !opened) return refuse(opened.error().context);
+  if (auto opened = listeners.open(setup->spawn_plan); !opened) return refuse(opened.error().context);
   for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners.fd(place.at));
+  for (const ListenPlan& place : setup->spawn_plan) setup->spawn_listening.push_back(listeners.fd(place.at));
   setup->shared = map_shared_block();
   const auto anvil = smtp::AnvilTable::map();
   if (!anvil) return refuse(anvil.error().context);
@@ -271,8 +276,8 @@ int check_main(const std::string& config_directory) {
   setup->anvil = *anvil;
   int bad = findings.has_errors() ? 1 : 0;
   for (const Child::Kind kind : {Child::Kind::queue, Child::Kind::front}) {
-    auto child = spawn_child(kind, 0, 0, [&](int channel) {
-      return kind == Child::Kind::front ? front_main(*setup, 0, channel) : queue_main(*setup, channel);
+    auto child = spawn_child(kind, 0, 0, [&](int channel, int commands) {
+      return kind == Child::Kind::front ? front_main(*setup, 0, channel) : queue_main(*setup, channel, commands);
     });
     if (!child) {
       say("fatal: " + child.error().context);
@@ -286,6 +291,7 @@ int check_main(const std::string& config_directory) {
       if (n > 0) said.append(buffer, static_cast<std::size_t>(n));
     }
     ::close(child->channel);
+    if (child->commands >= 0) ::close(child->commands);
     int status = 0;
     ::waitpid(child->pid, &status, 0);
     for (const std::string_view line : split(said, "\n")) {

@@ -91,11 +91,11 @@ void plan_inet(const config::Config& config, std::size_t index, std::vector<List
 
 }  // namespace
 
-std::vector<ListenPlan> plan_listeners(const config::Config& config, config::Findings& findings) {
+std::vector<ListenPlan> plan_listeners(const config::Config& config, config::Findings& findings, std::string_view command) {
   std::vector<ListenPlan> plan;
   for (std::size_t i = 0; i < config.services().size(); ++i) {
     const config::Service& service = config.services()[i];
-    if (service.command != "smtpd") continue;
+    if (service.command != command) continue;
     if (service.type == "inet") {
       plan_inet(config, i, plan, findings);
     } else {
@@ -123,10 +123,10 @@ Result<void> Listeners::open(const std::vector<ListenPlan>& plan) {
   return {};
 }
 
-void Listeners::close_others(const std::vector<ListenPlan>& plan) {
+void Listeners::close_others(const std::vector<ListenPlan>& plan, const std::vector<ListenPlan>& other) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
-    const bool wanted = std::any_of(plan.begin(), plan.end(),
-                                    [&](const ListenPlan& p) { return p.at.to_text() == it->first; });
+    const auto here = [&](const ListenPlan& p) { return p.at.to_text() == it->first; };
+    const bool wanted = std::any_of(plan.begin(), plan.end(), here) || std::any_of(other.begin(), other.end(), here);
     if (!wanted) {
       // Children of every generation hold the descriptor too: closing ours alone would leave it listening.
       ::shutdown(it->second, SHUT_RDWR);

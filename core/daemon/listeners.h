@@ -17,9 +17,10 @@ struct ListenPlan {
   net::Endpoint at;
 };
 
-// Every place at which smtpd services listen: inet services on each of inet_interfaces, or on the host
-// their name gives; unix and pass services below queue_directory.  Problems go to `findings`.
-std::vector<ListenPlan> plan_listeners(const config::Config& config, config::Findings& findings);
+// Every place at which services of that command listen: inet services on each of inet_interfaces, or on the
+// host their name gives; unix and pass services below queue_directory.  Problems go to `findings`.
+std::vector<ListenPlan> plan_listeners(const config::Config& config, config::Findings& findings,
+                                       std::string_view command = "smtpd");
 
 // Open sockets by endpoint, kept over reloads so that no connection is refused meanwhile. [master]
 class Listeners {
@@ -27,8 +28,8 @@ class Listeners {
   ~Listeners();
   // Opens what is new; closes nothing.  The error names the endpoint.
   Result<void> open(const std::vector<ListenPlan>& plan);
-  // Closes what the plan no longer has.
-  void close_others(const std::vector<ListenPlan>& plan);
+  // Closes what neither plan has any longer.
+  void close_others(const std::vector<ListenPlan>& plan, const std::vector<ListenPlan>& other = {});
   int fd(const net::Endpoint& at) const;  // -1 when not open
 
  private:

@@ -74,16 +74,22 @@ Master::Master(std::string config_directory, Setup first, Listeners& listeners, 
     : config_directory_(std::move(config_directory)),
       current_(std::move(first)),
       listeners_(listeners),
+      commands_(log),
       log_(std::move(log)) {}
 
 Result<void> Master::spawn(Child::Kind kind, int slot, const Setup& setup) {
   log::flush();
-  auto child = spawn_child(kind, slot, setup.generation, [&](int channel) {
-    for (Child& other : children_) ::close(other.channel);
+  auto child = spawn_child(kind, slot, setup.generation, [&](int channel, int commands) {
+    for (Child& other : children_) {
+      ::close(other.channel);
+      if (other.commands >= 0) ::close(other.commands);
+    }
     if (background_) leave_terminal();
-    return kind == Child::Kind::front ? front_main(setup, slot, channel) : queue_main(setup, channel);
+    return kind == Child::Kind::front ? front_main(setup, slot, channel) : queue_main(setup, channel, commands);
   });
   if (!child) return tl::unexpected(child.error());
+  child->config = setup.config;
+  child->owner = setup.owner.uid;
   children_.push_back(std::move(*child));
   return {};
 }
@@ -123,7 +129,7 @@ void Master::advance() {
         child.state = Child::State::draining;
       }
     }
-    listeners_.close_others(next_->plan);
+    listeners_.close_others(next_->plan, next_->spawn_plan);
     current_ = std::move(*next_);
     next_.reset();
     log_.info(fmt::format("reload -- version {}, configuration {}", current_.config->params().mail_version,
@@ -193,10 +199,18 @@ void Master::reap() {
   int status = 0;
   for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
     const auto it = std::find_if(children_.begin(), children_.end(), [&](const Child& c) { return c.pid == pid; });
-    if (it == children_.end()) continue;
+    if (it == children_.end()) {
+      commands_.reaped(pid, status, [this](pid_t who) -> Child* {
+        const auto asked = std::find_if(children_.begin(), children_.end(), [who](const Child& c) { return c.pid == who; });
+        return asked == children_.end() ? nullptr : &*asked;
+      });
+      continue;
+    }
     read_channel(*it);
     const Child child = *it;
     ::close(it->channel);
+    if (it->commands >= 0) ::close(it->commands);
+    commands_.forget(pid);
     children_.erase(it);
     ended(child, status);
   }
@@ -235,7 +249,7 @@ void Master::refuse_reload(const std::string& why) {
     child.state = Child::State::draining;
     ::kill(child.pid, SIGKILL);
   }
-  listeners_.close_others(current_.plan);
+  listeners_.close_others(current_.plan, current_.spawn_plan);
   next_.reset();
 }
 
@@ -245,13 +259,15 @@ void Master::begin_reload() {
   auto setup = std::make_unique<Setup>(current_);
   setup->config = config::Config::load(config_directory_, findings);
   setup->plan = plan_listeners(*setup->config, findings);
+  setup->spawn_plan = plan_listeners(*setup->config, findings, "spawn");
+  local::check_commands(*setup->config, {setup->owner.uid, ::geteuid() == 0}, findings);
   for (const auto& line : findings.lines) {
     const std::string text = line.to_text();
     line.is_error ? log_.error(text) : log_.warning(text);
   }
   const auto refuse = [&](const std::string& why) {
     log_.error(fmt::format("reload refused, the running configuration stays: {}", why));
-    listeners_.close_others(current_.plan);
+    listeners_.close_others(current_.plan, current_.spawn_plan);
   };
   if (findings.has_errors()) return refuse("see the errors above");
   if (setup->config->params().queue_directory != current_.config->params().queue_directory) {
@@ -261,7 +277,10 @@ void Master::begin_reload() {
   if (!owner) return refuse(owner.error().context);
   if (auto made = make_directories(*setup->config, *owner); !made) return refuse(made.error().context);
   if (auto opened = listeners_.open(setup->plan); !opened) return refuse(opened.error().context);
+  if (auto opened = listeners_.open(setup->spawn_plan); !opened) return refuse(opened.error().context);
   setup->owner = *owner;
+  setup->spawn_listening.clear();
+  for (const ListenPlan& place : setup->spawn_plan) setup->spawn_listening.push_back(listeners_.fd(place.at));
   setup->listening.clear();
   for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners_.fd(place.at));
   ++setup->generation;
@@ -296,6 +315,7 @@ void Master::step_stop() {
   } else if (stopping_ == Stopping::queue && late) {
     stopping_ = Stopping::kill;
     for (Child& child : children_) ::kill(child.pid, SIGKILL);
+    commands_.kill_all();
     stop_step_at_ = SteadyClock::now() + seconds(1);
   }
 }
@@ -311,6 +331,7 @@ int Master::poll_timeout_ms() const {
   TimePoint next = SteadyClock::now() + seconds(3600);
   for (const Restart& restart : restarts_) next = std::min(next, restart.at);
   if (next_) next = std::min(next, reload_until_);
+  next = std::min(next, commands_.next_limit());
   if (stopping_ != Stopping::no) next = std::min(next, stop_step_at_);
   const auto left = std::chrono::ceil<milliseconds>(next - SteadyClock::now()).count();
   return static_cast<int>(std::clamp<long>(left, 0, 3600000));
@@ -331,14 +352,35 @@ int Master::run(int ready_fd) {
     for (const Child& child : children_) {
       polled.push_back({child.channel, POLLIN, 0});
       owners.push_back(child.pid);
+      if (child.commands < 0) continue;
+      polled.push_back({child.commands, static_cast<short>(child.answers.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+      owners.push_back(child.pid);
+    }
+    const std::size_t first_spawn = polled.size();
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; serving_ && stopping_ == Stopping::no && i < current_.spawn_plan.size(); ++i) {
+      if (!commands_.has_room(current_, i)) continue;
+      polled.push_back({current_.spawn_listening[i], POLLIN, 0});
+      places.push_back(i);
     }
     ::poll(polled.data(), polled.size(), poll_timeout_ms());
     for (std::size_t i = 1; i < polled.size(); ++i) {
       if (polled[i].revents == 0) continue;
+      if (i >= first_spawn) {
+        commands_.accept_client(current_, places[i - first_spawn]);
+        continue;
+      }
       for (Child& child : children_) {
-        if (child.pid == owners[i]) read_channel(child);
+        if (child.pid != owners[i]) continue;
+        if (polled[i].fd == child.channel) {
+          read_channel(child);
+        } else {
+          Commands::send_answers(child);
+          commands_.take_requests(child);
+        }
       }
     }
+    commands_.keep_limits();
     for (signalfd_siginfo info; ::read(signals, &info, sizeof info) == sizeof info;) {
       if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) begin_stop();
       if (info.ssi_signo == SIGHUP) begin_reload();
@@ -364,6 +406,7 @@ int Master::run(int ready_fd) {
     advance();
     if (stopping_ != Stopping::no) step_stop();
   }
+  commands_.kill_all();
   return exit_status_;
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "core/daemon/commands.h"
 #include "core/daemon/setup.h"
 
 namespace millrace::daemon {
@@ -45,6 +46,7 @@ class Master {
   Setup current_;
   std::unique_ptr<Setup> next_;       // while reloading
   Listeners& listeners_;
+  Commands commands_;
   log::Logger log_;
   std::list<Child> children_;
   std::list<Restart> restarts_;

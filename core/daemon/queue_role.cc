@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include "core/daemon/channel.h"
+#include "core/daemon/command_client.h"
 #include "core/deliver/engine.h"
+#include "core/local/pipe_agent.h"
 #include "core/queue/paths.h"
 #include "core/net/fiber.h"
 #include "core/queue/control.h"
@@ -50,7 +52,8 @@ class LateStore final : public queue::Store {
 
 class QueueRole {
  public:
-  QueueRole(const Setup& setup, int channel) : setup_(setup), channel_(channel, setup.log_options.fd), log_(logger_for(*setup.config, "qmgr")) {}
+  QueueRole(const Setup& setup, int channel, int commands)
+      : setup_(setup), channel_(channel, setup.log_options.fd), commands_(commands), log_(logger_for(*setup.config, "qmgr")) {}
 
   bool prepare() {
     config::Findings findings;
@@ -62,6 +65,7 @@ class QueueRole {
 
  private:
   void build(config::Findings& findings);
+  Result<std::unique_ptr<deliver::Agent>> make_agent(const config::Service& service, const log::Logger& log);
   void command(std::string_view word);
   void go();
   void stop(Deadline deadline);
@@ -69,6 +73,7 @@ class QueueRole {
 
   const Setup& setup_;
   Channel channel_;
+  CommandClient commands_;
   log::Logger log_;
   net::Loop loop_;
   std::unique_ptr<net::Resolver> resolver_;
@@ -91,17 +96,23 @@ void QueueRole::build(config::Findings& findings) {
   auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
   if (!router) return report_error(findings, *setup_.config, "address routing", router.error());
   router_ = std::move(*router);
-  auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_);
+  auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_,
+                                      [this](const config::Service& service, const log::Logger& log) { return make_agent(service, log); });
   if (!engine) return report_error(findings, *setup_.config, "delivery", engine.error());
   engine_ = std::move(*engine);
-  for (const std::string& name : deliver::Engine::unavailable_transports(*setup_.config)) {
-    findings.warning({}, name, "this transport is not supported yet: mail for it is deferred (4.3.0)");
-  }
   if (auto changed = become(setup_.owner); !changed) findings.error({}, "mail_owner", changed.error().context);
+}
+
+// Agents whose work is done with other rights than ours.
+Result<std::unique_ptr<deliver::Agent>> QueueRole::make_agent(const config::Service& service, const log::Logger& log) {
+  const std::string spool = queue::store_directory(setup_.config->params().queue_directory);
+  if (service.command == "pipe") return local::make_pipe_agent(*setup_.config, service, spool, commands_, log);
+  return std::unique_ptr<deliver::Agent>();
 }
 
 int QueueRole::serve() {
   loop_.post([this] {
+    commands_.start();
     channel_.listen([this](std::string_view word) { command(word); });
     channel_.ready();
   });
@@ -181,11 +192,11 @@ void QueueRole::stop(Deadline deadline) {
 
 }  // namespace
 
-int queue_main(const Setup& setup, int channel) {
+int queue_main(const Setup& setup, int channel, int commands) {
   log::Options options = setup.log_options;
   options.threaded = !setup.dry_run;
   log::open(options);
-  auto* role = new QueueRole(setup, channel);   // never destroyed, as the front
+  auto* role = new QueueRole(setup, channel, commands);   // never destroyed, as the front
   if (!role->prepare()) return 1;
   return setup.dry_run ? 0 : role->serve();
 }

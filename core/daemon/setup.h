@@ -23,6 +23,8 @@ struct Setup {
   log::Options log_options;         // of this instance: file descriptor or syslog
   std::vector<ListenPlan> plan;     // of the smtpd services
   std::vector<int> listening;       // descriptor for each entry of plan
+  std::vector<ListenPlan> spawn_plan;   // the same of the spawn services; the master itself accepts there
+  std::vector<int> spawn_listening;
   SharedBlock* shared = nullptr;
   smtp::AnvilTable* anvil = nullptr;
   int queue_listening = -1;         // of queue::queue_socket_path()

@@ -43,6 +43,7 @@ struct Engine::Parts {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const rewrite::Router> router;
   net::Resolver* resolver = nullptr;
+  AgentMaker make_foreign;
   struct Client {
     std::shared_ptr<const ClientOptions> options;
     std::shared_ptr<TlsPolicies> policies;
@@ -75,8 +76,16 @@ struct Engine::Parts {
       out->log = logger("error", service);
       out->agent = name == "retry" ? make_retry_agent() : make_error_agent();
     } else {
-      out->log = logger("error");
-      out->agent = make_unavailable_agent();
+      if (service != nullptr && make_foreign) {
+        out->log = logger(command, service);
+        auto made = make_foreign(*service, out->log);
+        if (made) out->agent = std::move(*made);
+        else out->log.warning("service " + name + ": " + made.error().context);
+      }
+      if (out->agent == nullptr) {
+        out->log = logger("error");
+        out->agent = make_unavailable_agent();
+      }
     }
     return out;
   }
@@ -98,26 +107,16 @@ struct Engine::Parts {
 
 Engine::~Engine() = default;
 
-std::vector<std::string> Engine::unavailable_transports(const config::Config& config) {
-  std::vector<std::string> out;
-  for (const config::Service& service : config.services()) {
-    if (!is_transport(service)) continue;
-    for (const char* command : {"local", "virtual", "pipe"}) {
-      if (service.command == command) out.push_back(service.name);
-    }
-  }
-  return out;
-}
-
 Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Config> config, queue::Store& store,
                                              std::shared_ptr<const rewrite::Router> router, net::Resolver& resolver,
-                                             map::TableSet& tables) {
+                                             map::TableSet& tables, AgentMaker make_foreign) {
   std::unique_ptr<Engine> out(new Engine);
   out->parts_ = std::make_unique<Parts>();
   Parts& parts = *out->parts_;
   parts.config = config;
   parts.router = router;
   parts.resolver = &resolver;
+  parts.make_foreign = std::move(make_foreign);
   const config::Params& params = config->params();
 
   for (const config::Service& service : config->services()) {

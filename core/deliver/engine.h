@@ -2,6 +2,7 @@
 // rid of them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,12 +18,17 @@ namespace millrace::deliver {
 
 class Engine {
  public:
+  // Makes the agent of a service that this module has none for (pipe, local, virtual); nullptr: there is none,
+  // its mail waits with 4.3.0.
+  using AgentMaker = std::function<Result<std::unique_ptr<Agent>>(const config::Service&, const log::Logger&)>;
+
   // Reads the parameters of all transports in master.cf and opens their tables and TLS files; nothing is
   // started.  Errors: config, naming service and parameter.  `tables` is used here alone; the others
   // outlive the engine.  On the queue process's loop thread.
   static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const config::Config> config, queue::Store& store,
                                               std::shared_ptr<const rewrite::Router> router,
-                                              net::Resolver& resolver, map::TableSet& tables);
+                                              net::Resolver& resolver, map::TableSet& tables,
+                                              AgentMaker make_foreign = nullptr);
   ~Engine();
 
   // Takes over what the store holds.  Errors: of the store.
@@ -38,10 +44,6 @@ class Engine {
     scheduler_->stored(std::move(entry), std::move(content));
   }
   queue::SchedulerControl& control() { return *scheduler_; }
-
-  // Names of the transports in master.cf whose command is not there yet: their mail waits with 4.3.0.
-  // For `check`.
-  static std::vector<std::string> unavailable_transports(const config::Config& config);
 
  private:
   Engine() = default;

@@ -37,8 +37,14 @@ void collect(msghdr& message, std::vector<int>& fds) {
 }  // namespace
 
 struct MessageSocket::Impl {
-  explicit Impl(int fd) : descriptor(fd) {}
+  explicit Impl(int fd) : descriptor(fd) {
+    int type = SOCK_STREAM;
+    socklen_t size = sizeof type;
+    ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
+    packets = type == SOCK_SEQPACKET;
+  }
   Descriptor descriptor;
+  bool packets = false;  // a short read says nothing of what waits behind it
   bool drained = false;  // the last read took all there was: the next begins with a wait
 };
 
@@ -110,7 +116,7 @@ Result<void> MessageSocket::receive(std::string& out, std::vector<int>& fds, Dea
       fds.insert(fds.end(), received.begin(), received.end());
       out.append(arrivals.get(), static_cast<std::size_t>(n));
       // A read stops behind descriptors whatever follows them.
-      impl_->drained = received.empty() && static_cast<std::size_t>(n) < kReadBytes;
+      impl_->drained = !impl_->packets && received.empty() && static_cast<std::size_t>(n) < kReadBytes;
       return {};
     }
     if (n == 0) return fail(Errc::closed, "end of file");

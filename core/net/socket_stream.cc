@@ -33,7 +33,7 @@ Result<std::size_t> SocketStream::read_some(char* data, std::size_t size, Deadli
       }
     }
     descriptor_.about_to_read();
-    const ssize_t n = ::recv(descriptor_.fd(), data, size, 0);
+    const ssize_t n = ::read(descriptor_.fd(), data, size);   // also the end of a pipe
     drained_ = n > 0 && static_cast<std::size_t>(n) < size;
     if (n > 0) return static_cast<std::size_t>(n);
     if (n == 0) return fail(Errc::closed, "end of file");

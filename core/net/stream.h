@@ -60,7 +60,7 @@ struct ConnectOptions {
   std::string bind_address;  // "" = any
 };
 
-// A connected socket.  Takes ownership of `fd` (made non-blocking; TCP_NODELAY is set on TCP).
+// A connected socket, or the reading end of a pipe.  Takes ownership of `fd` (made non-blocking; TCP_NODELAY is set on TCP).
 std::unique_ptr<Stream> make_stream(int fd);
 // [fiber]; errors: refused, timeout, canceled, io, config (no address).  The context is the
 // system's text alone ("Connection refused"): the caller knows what it was connecting to.
@@ -94,7 +94,7 @@ Result<int> listen_unix(const std::string& path, unsigned mode, int backlog);
 // roles talk with.  Used with plain descriptors because they pass descriptors.
 class MessageSocket {
  public:
-  explicit MessageSocket(int fd);  // a SOCK_STREAM unix socket; owned
+  explicit MessageSocket(int fd);  // a SOCK_STREAM or SOCK_SEQPACKET unix socket; owned
   ~MessageSocket();
   MessageSocket(const MessageSocket&) = delete;
   Result<void> send(std::string_view bytes, std::span<const int> fds,

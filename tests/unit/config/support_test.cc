@@ -43,13 +43,11 @@ TEST_CASE("config support: the default, in any spelling, and nothing are silent"
 
 TEST_CASE("config support: names of transports", "[config][support]") {
   CHECK(findings_of("smtp_destination_concurrency_limit = 5\nsmtp_delivery_slot_cost = 4\nuucp_time_limit = 10\n") ==
-        "warning: /c/main.cf, line 3: smtp_delivery_slot_cost: not acted on\n"
-        "warning: /c/main.cf, line 4: uucp_time_limit: not acted on\n");
+        "warning: /c/main.cf, line 3: smtp_delivery_slot_cost: not acted on\n");
   CHECK(findings_of("smtp_destination_concurrency_limit = few\n") ==
         "fatal: /c/main.cf, line 2: smtp_destination_concurrency_limit: bad numerical value: few\n");
   CHECK(findings_of("policy-spf_time_limit = 3600\n", "policy-spf unix - n n - 0 spawn user=x argv=/bin/y\n") ==
-        "warning: /c/master.cf, line 1: policy-spf: spawn is not there yet: nothing listens here\n"
-        "warning: /c/main.cf, line 2: policy-spf_time_limit: not acted on\n");
+        "");
   CHECK(findings_of("policy-spf_time_limit = 3600\n") == "warning: /c/main.cf: unused parameter: policy-spf_time_limit=3600\n");
 }
 
@@ -61,10 +59,11 @@ TEST_CASE("config services: what each kind means", "[config][services]") {
         "fatal: /c/master.cf, line 1: smtp: service command postscreen is not supported\n");
   CHECK(findings_of("", "628 inet n - n - - qmqpd\n") == "fatal: /c/master.cf, line 1: 628: service command qmqpd is not supported\n");
   CHECK(findings_of("", "x unix - - n - - /opt/thing\n") == "fatal: /c/master.cf, line 1: x: service command /opt/thing is not supported\n");
-  CHECK(findings_of("", "local unix - n n - - local\n") ==
-        "warning: /c/master.cf, line 1: local: local is not there yet: mail for this transport is deferred with 4.3.0\n");
-  CHECK(findings_of("", "9999 inet n n n - 0 spawn user=x argv=/bin/y\n") ==
-        "fatal: /c/master.cf, line 1: 9999: spawn as a listener is not supported\n");
+  CHECK(findings_of("", "local unix - n n - - local\n") == "");
+  CHECK(findings_of("", "9998 inet n n n - - local\n") == "fatal: /c/master.cf, line 1: 9998: local must be of type unix\n");
+  CHECK(findings_of("", "9999 inet n n n - 0 spawn user=x argv=/bin/y\n") == "");
+  CHECK(findings_of("", "x pass - n n - 0 spawn user=x argv=/bin/y\n") ==
+        "fatal: /c/master.cf, line 1: x: spawn cannot be of type pass\n");
   CHECK(findings_of("", "smtpd fifo - - n - - smtpd\n") == "fatal: /c/master.cf, line 1: smtpd: smtpd cannot be of type fifo\n");
   CHECK(findings_of("", "smtpd pass - - n - - smtpd\nmine unix - - n - - smtp -o smtp_helo_name=x\n") == "");
   CHECK(findings_of("", "smtp inet n - n - - smtpd -o smtp_generic_maps=hash:/x -o biff=no\n") ==
