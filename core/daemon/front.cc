@@ -9,6 +9,7 @@
 
 #include "core/daemon/chain_builder.h"
 #include "core/daemon/channel.h"
+#include "core/daemon/tables.h"
 #include "core/daemon/site_flush.h"
 #include "core/filter/trace.h"
 #include "core/queue/paths.h"
@@ -79,10 +80,7 @@ class Front {
 
 bool Front::build(config::Findings& findings) {
   resolver_ = net::make_resolver();
-  map::TableOptions options;
-  options.config_directory = setup_.config->directory();
-  options.warn = [this](const std::string& text) { log_.warning(text); };
-  tables_ = std::make_unique<map::TableSet>(options);
+  tables_ = std::make_unique<map::TableSet>(table_options(*setup_.config, setup_.owner, log_));
   if (!setup_.dry_run) {
     const int spool = ::open(queue::store_directory(setup_.config->params().queue_directory).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (spool < 0) {
@@ -116,6 +114,7 @@ bool Front::build(config::Findings& findings) {
 
 bool Front::build_service(std::size_t index, config::Findings& findings) {
   const config::Service& service = setup_.config->services()[index];
+  tables_->set_chroot(service.chroot ? setup_.config->params().queue_directory : "");
   ChainParts chain_parts;
   chain_parts.config = setup_.config;
   chain_parts.service = &service;

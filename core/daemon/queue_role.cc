@@ -5,6 +5,7 @@
 
 #include "core/daemon/channel.h"
 #include "core/daemon/command_client.h"
+#include "core/daemon/tables.h"
 #include "core/deliver/engine.h"
 #include "core/local/pipe_agent.h"
 #include "core/queue/paths.h"
@@ -89,10 +90,7 @@ class QueueRole {
 
 void QueueRole::build(config::Findings& findings) {
   resolver_ = net::make_resolver();
-  map::TableOptions options;
-  options.config_directory = setup_.config->directory();
-  options.warn = [this](const std::string& text) { log_.warning(text); };
-  tables_ = std::make_unique<map::TableSet>(options);
+  tables_ = std::make_unique<map::TableSet>(table_options(*setup_.config, setup_.owner, log_));
   auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
   if (!router) return report_error(findings, *setup_.config, "address routing", router.error());
   router_ = std::move(*router);

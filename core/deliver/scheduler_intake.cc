@@ -172,7 +172,14 @@ void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> 
   active_[message->id()] = message;
   rules_.qmgr_log.info(message->id() + ": from=<" + is.envelope.sender + ">, size=" + std::to_string(is.envelope.size) +
                        ", nrcpt=" + std::to_string(recipients) + " (queue active)");
-  route(message);
+  if (!router_.may_suspend()) return route(message);
+  // Tables ask servers: only a fiber may wait for them.
+  if (background([this, message] { route(message); })) return;
+  const std::string id = message->id();
+  active_recipients_ -= std::min(active_recipients_, message->active_recipients);
+  if (message->content != nullptr) content_bytes_ -= message->content->size();
+  active_.erase(id);
+  wait_until(id, wall_now() + 60'000'000);
 }
 
 void Scheduler::route(const MessagePtr& message) {
@@ -229,8 +236,12 @@ void Scheduler::route(const MessagePtr& message) {
       jobs.emplace_back(place, Job{message, {first, last}});
     }
   }
-  message->open_jobs = jobs.size();
-  if (jobs.empty()) {
+  if (stopping_) {   // in the time that tables took: the store has it as it was
+    active_.erase(message->id());
+    return;
+  }
+  message->open_jobs = message->withdrawn ? 0 : jobs.size();
+  if (message->open_jobs == 0) {
     if (!background([this, message] { finish(message); })) active_.erase(message->id());
     return;
   }

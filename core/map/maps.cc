@@ -1,4 +1,6 @@
 // Several tables as one, and the search orders over them.
+#include <algorithm>
+
 #include "core/base/strings.h"
 #include "core/map/table.h"
 #include "core/map/text.h"
@@ -37,6 +39,10 @@ Lookup Maps::search(std::string_view key, Keys keys) const {
     if (!result || *result) return result;
   }
   return std::optional<std::string>();
+}
+
+bool Maps::may_suspend() const {
+  return std::any_of(tables_.begin(), tables_.end(), [](const auto& table) { return table->may_suspend(); });
 }
 
 Lookup Maps::find(std::string_view key) const { return search(key, Keys::all); }

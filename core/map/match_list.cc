@@ -1,4 +1,6 @@
 // List parameters of names and addresses (postconf(5), mynetworks, mydestination; match_list(3)).
+#include <algorithm>
+
 #include "core/base/strings.h"
 #include "core/map/network.h"
 #include "core/map/table.h"
@@ -134,6 +136,11 @@ Result<bool> MatchList::matches_host(std::string_view name, std::string_view add
     }
   }
   return false;
+}
+
+bool MatchList::may_suspend() const {
+  return std::any_of(impl_->items.begin(), impl_->items.end(),
+                     [](const Impl::Item& item) { return item.table && item.table->may_suspend(); });
 }
 
 bool MatchList::empty() const { return impl_->items.empty(); }

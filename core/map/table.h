@@ -19,8 +19,11 @@ using Lookup = Result<std::optional<std::string>>;  // error: Errc::temporary (o
 class Table {
  public:
   virtual ~Table() = default;
-  // [loop or fiber].  Keys of indexed tables are folded to lower case here.
+  // [fiber, when it may suspend; else anywhere].  Keys of indexed tables are folded to lower case here.  The caller's
+  // `key` must live until it returns.
   virtual Lookup find(std::string_view key) = 0;
+  // Does a look-up wait for others (a server, a name service)?  Outside of fibers it is an error on a loop.
+  virtual bool may_suspend() const { return false; }
   // Indexed tables (hash, lmdb, inline, …) are asked for partial keys (domains, networks); patterns
   // (regexp, pcre, cidr, static) see the full key once.  access(5), "FULL / PARTIAL KEYS".
   virtual bool is_pattern() const = 0;
@@ -28,9 +31,15 @@ class Table {
 };
 
 struct TableOptions {
-  std::string config_directory;   // for relative names
-  // Where a warning about a bad line goes: "file, line 3: …".
-  std::function<void(const std::string&)> warn;
+  std::string config_directory{};   // for relative names
+  // Where a warning about a bad line or a failed server goes: "file, line 3: …".
+  std::function<void(const std::string&)> warn{};
+  std::string queue_directory{};    // for relative paths of sockets; "" leaves them as they are
+  // What proxy: may open, expanded; nullopt: anything.
+  std::optional<std::string> proxy_read_maps{};
+  // Who proxymap(8) would be: opened with these rights when we are root.
+  struct Proxy { unsigned uid = 0, gid = 0; };
+  std::optional<Proxy> proxy_owner{};
 };
 
 // Opens tables once and shares them.  Not thread-safe; one per process (fronts, queue) and per tool.
@@ -41,6 +50,10 @@ class TableSet {
   // "hash:/etc/postfix/access", "pcre:{{/x/ y}}", "inline:{ a=b }".  Errc::config for an unknown type,
   // a missing file or a name that cannot be parsed, naming it.
   Result<std::shared_ptr<Table>> open(std::string_view type_and_name);
+  // The same for alias_maps and alias_database: the text of a table without FILE.lmdb is read as aliases(5).
+  Result<std::shared_ptr<Table>> open_aliases(std::string_view type_and_name);
+  // From now on socket paths are those of a process chrooted there ("": of none).
+  void set_chroot(std::string_view directory);
   // Reopens LMDB files that changed; to be called once a second. [loop]
   void refresh();
 
@@ -49,8 +62,7 @@ class TableSet {
   std::unique_ptr<Impl> impl_;
 };
 
-// What this build makes of a table type's name.  `elsewhere`: a type of Postfix's that is not here (nis, proxy,
-// ldap, …), for callers that only warn when a default names it (nis:mail.aliases).
+// What this build makes of a table type's name.  `elsewhere`: a type of Postfix's that is not here (nis, ldap, …), for callers that only warn when a default names it (nis:mail.aliases).
 enum class TypeStatus { supported, elsewhere, unknown };
 TypeStatus type_status(std::string_view type);
 // "hash:/etc/postfix/access" -> "hash"; "" when there is no type.
@@ -72,6 +84,7 @@ class Maps {
  public:
   Maps() = default;
   static Result<Maps> open(TableSet& tables, std::string_view parameter_value);
+  explicit Maps(std::vector<std::shared_ptr<Table>> tables) : tables_(std::move(tables)) {}
   Lookup find(std::string_view key) const;
   // The same in indexed tables only, for parts of an address or name.
   Lookup find_partial(std::string_view key) const;
@@ -82,6 +95,7 @@ class Maps {
                       const std::function<bool(std::string_view)>& is_local, std::string* extension) const;
   const std::vector<std::shared_ptr<Table>>& tables() const { return tables_; }
   bool empty() const { return tables_.empty(); }
+  bool may_suspend() const;
 
  private:
   enum class Keys { all, indexed };
@@ -101,6 +115,7 @@ class MatchList {
   // For lists that take host names and addresses alike (debug_peer_list, xclient hosts).
   Result<bool> matches_host(std::string_view name, std::string_view address) const;
   bool empty() const;
+  bool may_suspend() const;
   MatchList();
   ~MatchList();
   MatchList(MatchList&&) noexcept;

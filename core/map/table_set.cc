@@ -1,14 +1,22 @@
 // Opening tables by type.  One row of kTypes per type; what Postfix has and we do not is named in kElsewhere.
+#include <grp.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <unordered_map>
 
+#include "core/base/assert.h"
 #include "core/base/strings.h"
+#include "core/map/alias_source.h"
 #include "core/map/build.h"
 #include "core/map/cidr.h"
 #include "core/map/combined.h"
 #include "core/map/lmdb_file.h"
+#include "core/map/named.h"
 #include "core/map/pattern.h"
+#include "core/map/remote.h"
+#include "core/map/system.h"
 #include "core/map/table.h"
 #include "core/map/text.h"
 
@@ -17,16 +25,6 @@ namespace millrace::map {
 namespace {
 
 constexpr std::size_t kRuleFileLimit = 64 * 1024 * 1024;
-
-class Named : public Table {
- public:
-  explicit Named(std::string name) : name_(std::move(name)) {}
-  const std::string& name() const override { return name_; }
-  virtual void refresh(const Warn&) {}
-
- private:
-  std::string name_;
-};
 
 using Entries = std::unordered_map<std::string, std::string>;
 Lookup find_in(const Entries& entries, std::string_view key) {
@@ -134,10 +132,28 @@ class CombinedTable : public Named {
   bool is_pattern() const override {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->is_pattern(); });
   }
+  bool may_suspend() const override {
+    return std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->may_suspend(); });
+  }
 
  private:
   std::vector<std::shared_ptr<Table>> parts_;   // refreshed by the set, which knows them too
   Finder finder_;
+};
+
+// proxy: the table itself, under another name, in a set of its own.
+class ProxiedTable : public Named {
+ public:
+  ProxiedTable(std::string name, std::shared_ptr<TableSet> set, std::shared_ptr<Table> table)
+      : Named(std::move(name)), set_(std::move(set)), table_(std::move(table)) {}
+  Lookup find(std::string_view key) override { return table_->find(key); }
+  bool is_pattern() const override { return table_->is_pattern(); }
+  bool may_suspend() const override { return table_->may_suspend(); }
+  void refresh(const Warn&) override { set_->refresh(); }
+
+ private:
+  std::shared_ptr<TableSet> set_;
+  std::shared_ptr<Table> table_;
 };
 
 using Opened = Result<std::shared_ptr<Named>>;
@@ -148,6 +164,9 @@ struct Request {
   std::string path;   // the same as a file name
   const Warn& warn;
   TableSet& set;   // for tables made of tables
+  const TableOptions& options;
+  const std::string& chroot;
+  bool aliases;    // texts are aliases(5)
 };
 
 Result<Entries> read_entries(const Request& request) {
@@ -155,7 +174,7 @@ Result<Entries> read_entries(const Request& request) {
   if (!text) return tl::unexpected(text.error());
   BuildOptions options;
   options.warn = request.warn;
-  auto parsed = parse_source(*text, request.path, options);
+  auto parsed = (request.aliases ? parse_aliases : parse_source)(*text, request.path, options);
   return Entries(std::make_move_iterator(parsed.begin()), std::make_move_iterator(parsed.end()));
 }
 
@@ -269,18 +288,116 @@ Opened open_combined(const Request& request, CombinedTable::Finder finder) {
 Opened open_union(const Request& request) { return open_combined(request, find_union); }
 Opened open_pipe(const Request& request) { return open_combined(request, find_piped); }
 
+Opened open_random(const Request& request) {
+  const auto inner = strip_braces(request.argument);
+  std::vector<std::string> values = inner ? split_list(*inner) : std::vector<std::string>();
+  if (values.empty()) {
+    const std::string given = "randmap:" + printable(request.argument);
+    return fail(Errc::config, "bad syntax: \"" + given + "\"; need \"randmap:{value...}\"");
+  }
+  return std::make_shared<RandomTable>(request.name, std::move(values));
+}
+
+Opened open_unix(const Request& request) {
+  if (request.argument == "passwd.byname") return std::make_shared<UnixTable>(request.name, UnixTable::Which::passwd);
+  if (request.argument == "group.byname") return std::make_shared<UnixTable>(request.name, UnixTable::Which::group);
+  return fail(Errc::config, "unknown table: " + printable(request.name));
+}
+
+Opened open_environ(const Request& request) { return std::make_shared<EnvironTable>(request.name); }
+Opened open_internal(const Request& request) { return std::make_shared<EmptyTable>(request.name); }
+
+Opened open_socketmap(const Request& request) {
+  auto parsed = parse_socketmap_name(request.argument);
+  if (!parsed) return tl::unexpected(parsed.error());
+  std::string& path = parsed->server.unix_path;
+  // As a server's working directory and root have it (design: chrooted services).
+  if (!path.empty() && path[0] != '/' && !request.options.queue_directory.empty()) {
+    path.insert(0, request.options.queue_directory + "/");
+  } else if (!path.empty()) {
+    path.insert(0, request.chroot);
+  }
+  RemoteTable::Protocol protocol{[name = parsed->map_name](std::string_view key) { return socketmap_request(name, key); },
+                                 parse_socketmap_reply, 1};
+  return std::make_shared<RemoteTable>(request.name, parsed->server, std::move(protocol), request.options.warn);
+}
+
+Opened open_tcp(const Request& request) {
+  auto server = parse_tcp_name(request.argument);
+  if (!server) return tl::unexpected(server.error());
+  return std::make_shared<RemoteTable>(request.name, *server, RemoteTable::Protocol{tcp_request, parse_tcp_reply, 10},
+                                       request.options.warn);
+}
+
+// The rights of another user for as long as it lives, when we are root; at start-up only.
+class AsUser {
+ public:
+  explicit AsUser(const std::optional<TableOptions::Proxy>& user) : active_(user && ::geteuid() == 0 && user->uid != 0) {
+    if (!active_) return;
+    groups_.resize(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
+    groups_.resize(static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups_.size()), groups_.data()), 0)));
+    gid_ = ::getegid();
+    const gid_t only = user->gid;
+    good_ = ::setgroups(1, &only) == 0 && ::setegid(only) == 0 && ::seteuid(user->uid) == 0;
+  }
+  ~AsUser() {
+    if (!active_) return;
+    const bool back = ::seteuid(0) == 0 && ::setegid(gid_) == 0 && ::setgroups(groups_.size(), groups_.data()) == 0;
+    MR_ASSERT(back);
+  }
+  AsUser(const AsUser&) = delete;
+  AsUser& operator=(const AsUser&) = delete;
+  bool good() const { return good_; }
+
+ private:
+  bool active_, good_ = true;
+  gid_t gid_ = 0;
+  std::vector<gid_t> groups_;
+};
+
+std::string_view without_proxy(std::string_view name) {
+  while (name.starts_with("proxy:")) name.remove_prefix(6);
+  return name;
+}
+
+bool is_approved(std::string_view list, std::string_view name) {
+  for (const std::string& word : split_list(list)) {
+    if (word.starts_with("proxy:") && without_proxy(word) == name) return true;
+  }
+  return false;
+}
+
+Opened open_proxy(const Request& request) {
+  const std::string_view name = without_proxy(request.argument);
+  if (request.options.proxy_read_maps && !is_approved(*request.options.proxy_read_maps, name)) {
+    return fail(Errc::config, "proxymap service is not configured for table \"" + printable(name) +
+                                  "\": to approve it for read-only access, list proxy:" + printable(name) +
+                                  " in proxy_read_maps");
+  }
+  const AsUser owner(request.options.proxy_owner);
+  if (!owner.good()) return fail(Errc::config, "cannot take the rights of the mail owner");
+  // Opened anew: what is open already may hold what these rights may not read.
+  auto set = std::make_shared<TableSet>(request.options);
+  set->set_chroot(request.chroot);
+  auto table = request.aliases ? set->open_aliases(name) : set->open(name);
+  if (!table) return tl::unexpected(table.error());
+  return std::make_shared<ProxiedTable>(request.name, std::move(set), std::move(*table));
+}
+
 struct Type {
   std::string_view name;
   Opened (*open)(const Request&);
 };
 constexpr Type kTypes[] = {
-    {"btree", open_indexed}, {"cidr", open_cidr},     {"fail", open_fail},     {"hash", open_indexed},
-    {"inline", open_inline}, {"lmdb", open_indexed},  {"pcre", open_pattern},  {"regexp", open_pattern},
-    {"pipemap", open_pipe},  {"static", open_static}, {"texthash", open_texthash}, {"unionmap", open_union},
+    {"btree", open_indexed},   {"cidr", open_cidr},         {"environ", open_environ}, {"fail", open_fail},
+    {"hash", open_indexed},    {"inline", open_inline},     {"internal", open_internal}, {"lmdb", open_indexed},
+    {"pcre", open_pattern},    {"pipemap", open_pipe},      {"proxy", open_proxy},     {"randmap", open_random},
+    {"regexp", open_pattern},  {"socketmap", open_socketmap}, {"static", open_static}, {"tcp", open_tcp},
+    {"texthash", open_texthash}, {"unionmap", open_union},  {"unix", open_unix},
 };
 constexpr std::string_view kElsewhere[] = {
-    "cdb", "dbm", "environ", "internal", "ldap", "memcache", "mongodb", "mysql", "netinfo", "nis", "nisplus",
-    "pgsql", "proxy", "randmap", "sdbm", "socketmap", "sqlite", "tcp", "unix",
+    "cdb",     "dbm",  "ldap",    "memcache", "mongodb", "mysql",
+    "netinfo", "nis",  "nisplus", "pgsql",    "sdbm",    "sqlite",
 };
 
 }  // namespace
@@ -312,39 +429,61 @@ bool looks_like_table(std::string_view word) {
 struct TableSet::Impl {
   TableOptions options;
   Warn warn;
+  std::string chroot;
   std::map<std::string, std::shared_ptr<Named>, std::less<>> tables;
+
+  Opened open(TableSet& set, std::string_view type_and_name, bool aliases);
 };
 
 TableSet::TableSet(TableOptions options) : impl_(std::make_unique<Impl>()) {
   impl_->options = std::move(options);
-  impl_->warn = [this](const std::string& text) {
-    if (impl_->options.warn) impl_->options.warn(text);
+  impl_->warn = [impl = impl_.get()](const std::string& text) {
+    if (impl->options.warn) impl->options.warn(text);
   };
 }
 TableSet::~TableSet() = default;
 
+void TableSet::set_chroot(std::string_view directory) { impl_->chroot = directory; }
+
 Result<std::shared_ptr<Table>> TableSet::open(std::string_view type_and_name) {
+  auto opened = impl_->open(*this, type_and_name, false);
+  if (!opened) return tl::unexpected(opened.error());
+  return *opened;
+}
+
+Result<std::shared_ptr<Table>> TableSet::open_aliases(std::string_view type_and_name) {
+  auto opened = impl_->open(*this, type_and_name, true);
+  if (!opened) return tl::unexpected(opened.error());
+  return *opened;
+}
+
+Opened TableSet::Impl::open(TableSet& set, std::string_view type_and_name, bool aliases) {
   type_and_name = trim(type_and_name);
-  if (const auto at = impl_->tables.find(type_and_name); at != impl_->tables.end()) return at->second;
+  // Tables that differ by more than their name: where sockets are, and how a text is read.
+  std::string key = type_and_name.find("socketmap:") == type_and_name.npos ? std::string() : chroot;
+  key.append(aliases ? " aliases " : " ").append(type_and_name);
+  if (const auto at = tables.find(key); at != tables.end()) return at->second;
   const std::string_view type = table_type(type_and_name);
   const std::string quoted = "\"" + printable(type_and_name) + "\"";
   if (type.empty()) return fail(Errc::config, "expecting \"type:name\" form instead of " + quoted);
   const std::string_view argument = type_and_name.substr(type.size() + 1);
-  if (type_status(type) == TypeStatus::elsewhere)
-    return fail(Errc::config, quoted + ": tables of type " + std::string(type) + " are not supported yet");
+  if (type_status(type) == TypeStatus::elsewhere) {
+    return fail(Errc::config, quoted + ": tables of type " + std::string(type) +
+                                  " are not supported: they will be plugins; socketmap: can stand for them");
+  }
   for (const Type& known : kTypes) {
     if (known.name != type) continue;
     if (argument.empty())
       return fail(Errc::config, "expecting \"type:name\" form instead of " + quoted);
     std::string path(argument);
     if (path.empty() || path[0] != '/') {
-      if (!impl_->options.config_directory.empty()) path = impl_->options.config_directory + "/" + path;
+      if (!options.config_directory.empty()) path = options.config_directory + "/" + path;
     }
-    const Request request{std::string(type_and_name), std::string(type), argument, path, impl_->warn, *this};
+    const Request request{std::string(type_and_name), std::string(type), argument, path, warn, set, options, chroot, aliases};
     auto table = known.open(request);
     // Whatever keeps a table from being opened is for the configuration's reader.
     if (!table) return fail(Errc::config, std::move(table.error().context));
-    impl_->tables.emplace(request.name, *table);
+    tables.emplace(std::move(key), *table);
     return *table;
   }
   return fail(Errc::config, "unsupported dictionary type: " + printable(type));

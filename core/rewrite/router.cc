@@ -51,6 +51,7 @@ class TableRouter : public Router {
   static Result<std::shared_ptr<Router>> make(std::shared_ptr<const config::Config> config,
                                               const config::Params& params, map::TableSet& tables);
 
+  bool may_suspend() const override;
   std::string rewrite(std::string_view address) const override;
   Result<Route> resolve(std::string_view recipient, std::string_view sender) const override;
   Result<Route> resolve_probe(std::string_view recipient, std::string_view sender) const override;
@@ -169,6 +170,17 @@ Result<std::shared_ptr<Router>> TableRouter::make(std::shared_ptr<const config::
   }
   out->log_ = log::Logger(params.syslog_name + "/trivial-rewrite");
   return std::shared_ptr<Router>(std::move(out));
+}
+
+bool TableRouter::may_suspend() const {
+  for (const map::MatchList* list : {&mydestination_, &virtual_alias_domains_, &virtual_mailbox_domains_, &relay_domains_}) {
+    if (list->may_suspend()) return true;
+  }
+  for (const map::Maps* maps : {&mail_.transports, &mail_.sender_relayhosts, &mail_.sender_transports, &probe_.transports,
+                                &probe_.sender_relayhosts, &probe_.sender_transports, &relocated_maps_}) {
+    if (maps->may_suspend()) return true;
+  }
+  return false;
 }
 
 std::string TableRouter::rewrite(std::string_view address) const {

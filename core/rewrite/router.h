@@ -28,6 +28,8 @@ class Router {
   static Result<std::shared_ptr<Router>> make(std::shared_ptr<const config::Config> config,
                                               const config::Params& params, map::TableSet& tables);
   virtual ~Router() = default;
+  // May resolve() and its kin wait for a server?  Then only fibers may ask; otherwise none suspends but unlisted().
+  virtual bool may_suspend() const { return false; }
   // Internal form in and out: appends @myorigin and .mydomain where the parameters say so, strips a
   // final dot, resolves source routes and % and ! forms as the parameters say. Never fails.
   virtual std::string rewrite(std::string_view address) const = 0;

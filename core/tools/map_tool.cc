@@ -1,5 +1,6 @@
 #include "core/tools/map_tool.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -38,8 +39,14 @@ std::string default_type(const std::string& config_directory) {
   return config::Config::load(config_directory, findings)->params().default_database_type;
 }
 
-int query(const std::string& key, const std::vector<std::string>& names) {
-  map::TableSet tables({"", warn});
+int query(const std::string& key, const std::vector<std::string>& names, const std::string& config_directory) {
+  map::TableOptions table_options;
+  table_options.warn = warn;
+  if (std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.find("proxy:") != name.npos; })) {
+    config::Findings findings;   // `check` reports them
+    table_options.proxy_read_maps = config::Config::load(config_directory, findings)->params().proxy_read_maps;
+  }
+  map::TableSet tables(std::move(table_options));
   std::vector<std::shared_ptr<map::Table>> opened;
   for (const std::string& name : names) {
     auto table = tables.open(name);
@@ -115,7 +122,7 @@ int map_main(int argc, char** argv, const std::string& config_directory) {
   }
   if (names.empty()) return usage("no table is named");
   if (key && building_option) return usage("-w and -r are for making a table, not for look-ups");
-  return key ? query(*key, names) : build(names, options);
+  return key ? query(*key, names, config_directory) : build(names, options);
 }
 
 }  // namespace millrace::tools

@@ -26,8 +26,10 @@ TEST_CASE("table set: what cannot be opened is named", "[map][table]") {
     return table.error().context;
   };
   CHECK(why("foo:bar") == "unsupported dictionary type: foo");
-  CHECK(why("nis:mail.aliases") == "\"nis:mail.aliases\": tables of type nis are not supported yet");
-  CHECK(why("proxy:hash:x") == "\"proxy:hash:x\": tables of type proxy are not supported yet");
+  CHECK(why("nis:mail.aliases") ==
+        "\"nis:mail.aliases\": tables of type nis are not supported: they will be plugins; socketmap: can stand for them");
+  CHECK(why("proxy:mysql:/x") ==
+        "\"mysql:/x\": tables of type mysql are not supported: they will be plugins; socketmap: can stand for them");
   CHECK(why("plain") == "expecting \"type:name\" form instead of \"plain\"");
   CHECK(why("static:") == "expecting \"type:name\" form instead of \"static:\"");
   CHECK(why("pcre:none") == "open " + directory.path() + "/none: No such file or directory");

@@ -6,11 +6,6 @@
 using namespace millrace;
 using namespace millrace::rewrite;
 
-TEST_CASE("alias source: names", "[rewrite][recipients]") {
-  CHECK(alias_names("# c\nPostmaster: root\n\"a b\": x,\n  y: z\nno colon\nlist : \"|cmd\"\n: empty\n") ==
-        std::set<std::string>{"postmaster", "a b", "list"});
-}
-
 TEST_CASE("local recipients: the default leaves out what is not here", "[rewrite][recipients]") {
   const test::TemporaryDirectory directory;
   map::TableSet tables({});

@@ -148,7 +148,8 @@ TEST_CASE("router: what cannot be used is refused with the parameter's name", "[
     const auto made = Router::make(config, config->params(), tables);
     return made ? std::string("(made)") : made.error().context;
   };
-  CHECK(why("transport_maps = ldap:x") == "transport_maps: \"ldap:x\": tables of type ldap are not supported yet");
+  CHECK(why("transport_maps = ldap:x") == "transport_maps: \"ldap:x\": tables of type ldap are not supported: they will be plugins; "
+        "socketmap: can stand for them");
   CHECK(why("relay_domains = hash:/nowhere").find("relay_domains: open database /nowhere.lmdb") == 0);
   CHECK(why("default_transport = :x") == "default_transport: null transport is not allowed");
 }
