@@ -24,11 +24,14 @@ constexpr Row kActions[] = {
     {"OK", Kind::dunno, Needs::nothing},
 };
 
-std::string missing(const Row& row) {
-  const std::string word(row.word);
-  if (row.needs == Needs::text) return word + " without text";
-  if (row.needs == Needs::transport) return word + " without transport:destination";
-  return word + " without user@domain";
+std::string missing(const Row& row, std::string_view text) {
+  const std::string word(row.word), given(text);
+  switch (row.kind) {
+    case Kind::filter: return text.empty() ? "FILTER action without destination in %s map" : "bad FILTER command " + given + " in %s -- need transport:destination";
+    case Kind::redirect: return text.empty() ? "REDIRECT action without target in %s map" : "bad REDIRECT target \"" + given + "\" in %s map -- need user@domain";
+    case Kind::bcc: return text.empty() ? "BCC action without recipient in %s map" : "bad BCC address \"" + given + "\" in %s map -- need user@domain";
+    default: return word + " action without text in %s map";
+  }
 }
 
 }  // namespace
@@ -55,6 +58,7 @@ std::string take_enhanced_code(std::string_view& text) {
 
 Decision parse_action(std::string_view value) {
   value = trim(value);
+  const std::string_view original = value;
   const std::string_view word = take_word(value);
   std::string_view text = trim(value);
   for (const Row& row : kActions) {
@@ -63,16 +67,43 @@ Decision parse_action(std::string_view value) {
     const bool lacks = (row.needs == Needs::text && text.empty()) ||
                        (row.needs == Needs::transport && text.find(':') == std::string_view::npos) ||
                        (row.needs == Needs::address && text.find('@') == std::string_view::npos);
-    if (lacks) return {Kind::bad, missing(row), 0, {}};
+    if (lacks) return {Kind::bad, missing(row, text), 0, {}};
     if (row.kind == Kind::reject) {
       decision.enhanced = take_enhanced_code(text);
-      if (decision.enhanced.empty() || decision.enhanced[0] == '2') decision.enhanced = "5.7.1";
+      if (decision.enhanced.empty()) decision.enhanced = "5.7.1";
+      if (decision.enhanced[0] == '2') decision.enhanced[0] = '4';   // as Postfix: no refusal says success
       decision.code = decision.enhanced[0] == '4' ? 451 : 550;
       decision.text = text.empty() ? "message content rejected" : std::string(text);
     }
     return decision;
   }
-  return {Kind::bad, "unknown command: " + std::string(word), 0, {}};
+  return {Kind::bad, "unsupported command in %s map: " + std::string(original), 0, {}};
+}
+
+std::string Decision::complaint(std::string_view parameter) const {
+  std::string out = text;
+  if (const std::size_t at = out.find("%s"); at != out.npos) out.replace(at, 2, parameter);
+  return out;
+}
+
+bool is_header_text(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos) return false;
+  const std::string_view name = trim(text.substr(0, colon));
+  for (const char c : name) {
+    if (c <= ' ' || c >= 127) return false;
+  }
+  return !name.empty();
+}
+
+Decision parse_header_action(std::string_view value) {
+  Decision decision = parse_action(value);
+  if ((decision.kind == Kind::replace || decision.kind == Kind::prepend) && !is_header_text(decision.text)) {
+    decision.text = std::string("bad ") + (decision.kind == Kind::replace ? "REPLACE" : "PREPEND") + " header text \"" + decision.text +
+                    "\" in %s map -- need \"headername: headervalue\"";
+    decision.kind = Kind::bad;
+  }
+  return decision;
 }
 
 }  // namespace millrace::checks

@@ -17,9 +17,12 @@ struct Rules {
   Limits limits;
   std::uint64_t body_size_limit = 51200;   // body_checks_size_limit, of each part
   bool structure = true;                   // disable_mime_input_processing = no
+  unsigned faults = 0;                     // MimeFault bits that are looked for
 
-  bool looks_at_body() const { return !mime_header.empty() || !nested_header.empty() || !body.empty(); }
-  bool empty() const { return header.empty() && !looks_at_body(); }
+  bool has_tables() const { return !header.empty() || !mime_header.empty() || !nested_header.empty() || !body.empty(); }
+  bool looks_at_body() const {
+    return !mime_header.empty() || !nested_header.empty() || !body.empty() || (structure && (faults & ~kEightBitHeaderFault) != 0);
+  }
 };
 
 // One message.  Headers first, then the body in any pieces.  After a table error, or once the handler said
@@ -29,6 +32,7 @@ class Inspection final : private MimeWalker::Handler {
   // Something the tables had an opinion on.  For headers of the message `offset` is not set.
   struct Finding {
     bool is_header = true;
+    HeaderClass header_class = HeaderClass::primary;
     std::string_view text;                   // the header with LF between folded lines, or the body line
     Decision decision;
     std::optional<std::uint64_t> offset;     // in the body
@@ -36,8 +40,9 @@ class Inspection final : private MimeWalker::Handler {
   };
   // Returns false to end the inspection.
   using Found = std::function<bool(const Finding&)>;
+  using Fault = std::function<void(MimeFault, std::string_view text)>;
 
-  Inspection(const Rules& rules, Found found);
+  Inspection(const Rules& rules, Found found, Fault fault = {});
 
   // "Name: value", folded lines joined with LF; `name` and `value` are its parts.
   void header(std::string_view text, std::string_view name, std::string_view value);
@@ -48,16 +53,20 @@ class Inspection final : private MimeWalker::Handler {
 
   bool done() const { return done_; }
   const std::optional<Error>& error() const { return error_; }   // of a table
-  bool nested_too_deep() const { return walker_.nested_too_deep(); }
+  unsigned faults() const { return walker_.faults(); }   // MimeFault bits
 
  private:
   void part_header(HeaderClass header_class, std::string_view text, std::uint64_t offset, std::uint64_t length) override;
-  void body_line(std::string_view line, std::uint64_t offset, std::uint64_t length, bool first) override;
+  void body_line(std::string_view line, std::uint64_t offset, std::uint64_t length, bool first, bool ends) override;
+  void fault(MimeFault fault, std::string_view text) override {
+    if (fault_) fault_(fault, text);
+  }
   void ask(const map::Maps& maps, Finding finding);
   const map::Maps& maps_of(HeaderClass header_class) const;
 
   const Rules& rules_;
   Found found_;
+  Fault fault_;
   MimeWalker walker_;
   std::uint64_t part_bytes_ = 0;
   bool done_ = false;

@@ -66,6 +66,25 @@ bool is_mime_header(std::string_view name) {
   return false;
 }
 
+bool has_high_bit(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; });
+}
+
+struct Encoding {
+  std::string_view name;
+  Part::Domain domain;
+  bool identity;
+};
+constexpr Encoding kEncodings[] = {{"7bit", Part::Domain::seven_bit, true},
+                                   {"8bit", Part::Domain::eight_bit, true},
+                                   {"binary", Part::Domain::binary, true},
+                                   {"base64", Part::Domain::seven_bit, false},
+                                   {"quoted-printable", Part::Domain::seven_bit, false}};
+
+constexpr Part kPlainText{};
+constexpr Part kMessagePart{Part::Type::message, Part::Message::whole};
+constexpr Part kOutsideParts{Part::Type::other};
+
 // Length of the name when `line` begins a header field: printable ASCII, blanks before the colon are let pass; else 0.
 std::size_t header_name_length(std::string_view line) {
   std::size_t end = 0;
@@ -76,50 +95,115 @@ std::size_t header_name_length(std::string_view line) {
 
 }  // namespace
 
-MimeWalker::MimeWalker(const Limits& limits, bool structure, Handler& handler)
-    : limits_(limits), structure_(structure), handler_(handler) {}
+std::string_view mime_fault_text(MimeFault fault) {
+  switch (fault) {
+    case kNestingFault: return "MIME nesting exceeds safety limit";
+    case kEightBitHeaderFault: return "improper use of 8-bit data in message header";
+    case kEightBitBodyFault: return "improper use of 8-bit data in message body";
+    case kEncodingDomainFault: break;
+  }
+  return "invalid message/* or multipart/* encoding domain";
+}
 
-// A multipart is opened by its header, not at the end of the section: a second Content-Type cannot hide the first,
-// as with Postfix.
-void MimeWalker::content_type(std::string_view value) {
+MimeWalker::MimeWalker(const Limits& limits, bool structure, Handler& handler, Start start, unsigned faults)
+    : limits_(limits),
+      structure_(structure),
+      handler_(handler),
+      state_(start == Start::headers ? State::primary_headers : State::body),
+      wanted_(structure ? faults : 0) {}
+
+void MimeWalker::report(MimeFault fault, std::string_view text) {
+  if (!looks_for(fault)) return;
+  found_ |= fault;
+  handler_.fault(fault, text);
+}
+
+// A multipart is opened by its header, not at the end of the section: a second Content-Type cannot hide the first.
+// All boundaries of one header count: which of them a mail program uses cannot be known.
+void MimeWalker::content_type(std::string_view value, std::string_view text) {
   const std::string main = take_value(value);
   const std::string sub = take_special(value, '/') ? take_value(value) : std::string();
-  is_message_ = iequals(main, "message") && (iequals(sub, "rfc822") || iequals(sub, "global"));  // RFC 6532
-  if (!iequals(main, "multipart")) return;
-  for (;;) {
-    // To the next parameter, over whatever stands before it.
-    while (!value.empty() && !take_special(value, ';')) {
-      if (value.empty()) break;
-      if (value.front() == '"') {
-        take_value(value);
-      } else {
+  part_.message = Part::Message::none;
+  if (main.empty()) return;
+  if (iequals(main, "text")) {
+    part_.type = Part::Type::text;
+  } else if (iequals(main, "message")) {
+    part_.type = Part::Type::message;
+    part_.message = iequals(sub, "rfc822")                                       ? Part::Message::whole
+                    : iequals(sub, "global")                                     ? Part::Message::global   // RFC 6532
+                    : iequals(sub, "partial") || iequals(sub, "external-body")   ? Part::Message::fragment
+                                                                                 : Part::Message::other;
+  } else if (!iequals(main, "multipart")) {
+    part_.type = Part::Type::other;
+  } else {
+    part_.type = Part::Type::multipart;
+    for (;;) {
+      // To the next parameter, over whatever stands before it.
+      while (!value.empty() && !take_special(value, ';')) {
+        if (value.empty()) break;
         value.remove_prefix(1);
       }
+      if (value.empty()) return;
+      const std::string name = take_value(value);
+      if (!take_special(value, '=')) continue;
+      const std::string boundary = take_value(value);
+      if (!iequals(name, "boundary") || boundary.empty()) continue;
+      if (open_.size() > limits_.nesting) {
+        report(kNestingFault, text);
+      } else {
+        open_.push_back({boundary.substr(0, limits_.boundary_length), iequals(sub, "digest")});
+      }
     }
-    if (value.empty()) return;
-    const std::string name = take_value(value);
-    if (!take_special(value, '=')) continue;
-    const std::string text = take_value(value);
-    if (!iequals(name, "boundary") || text.empty()) continue;
-    if (open_.size() >= limits_.nesting) {
-      too_deep_ = true;
-    } else {
-      open_.push_back({text.substr(0, limits_.boundary_length), iequals(sub, "digest")});
-    }
-    return;
   }
 }
 
-HeaderClass MimeWalker::header(std::string_view name, std::string_view value) {
-  if (structure_ && iequals(name, "Content-Type")) content_type(value);
-  return structure_ && is_mime_header(name) ? HeaderClass::mime : HeaderClass::primary;
+void MimeWalker::content_encoding(std::string_view value) {
+  const std::string name = take_value(value);
+  for (const Encoding& known : kEncodings) {
+    if (!iequals(known.name, name)) continue;
+    part_.domain = known.domain;
+    part_.identity = known.identity;
+    part_.encoding = known.name;
+  }
 }
 
-void MimeWalker::end_of_headers() { headers_ended(); }
+void MimeWalker::structural(std::string_view name, std::string_view value, std::string_view text) {
+  if (!structure_) return;
+  if (iequals(name, "Content-Type")) content_type(value, text);
+  if (iequals(name, "Content-Transfer-Encoding")) content_encoding(value);
+  if (looks_for(kEightBitHeaderFault) && has_high_bit(text)) report(kEightBitHeaderFault, text);
+}
 
-void MimeWalker::headers_ended() {
-  enter_body();
-  if (std::exchange(is_message_, false)) state_ = State::nested_headers;
+HeaderClass MimeWalker::header(std::string_view text, std::string_view name, std::string_view value) {
+  structural(name, value, text);
+  return is_mime_header(name) ? HeaderClass::mime : HeaderClass::primary;
+}
+
+void MimeWalker::end_of_headers() { headers_ended(true); }
+
+HeaderClass MimeWalker::section_class() const {
+  return state_ == State::part_headers ? HeaderClass::mime
+         : state_ == State::nested_headers ? HeaderClass::nested
+                                           : HeaderClass::primary;
+}
+
+void MimeWalker::headers_ended(bool by_empty_line) {
+  handler_.headers_over(section_class(), by_empty_line);
+  const bool coded = !part_.identity;
+  if (structure_ && coded && (part_.type == Part::Type::multipart || part_.message == Part::Message::whole)) {
+    report(kEncodingDomainFault, part_.encoding);
+  }
+  if (structure_ && part_.message == Part::Message::fragment && part_.domain != Part::Domain::seven_bit) {
+    report(kEncodingDomainFault, part_.encoding);
+  }
+  if (structure_ && by_empty_line && part_.type == Part::Type::message &&
+      (part_.message == Part::Message::whole || part_.message == Part::Message::global)) {
+    enter(State::nested_headers, kPlainText);
+  } else if (structure_ && part_.type == Part::Type::multipart) {
+    enter(State::body, kOutsideParts);
+  } else {
+    enter(State::body, part_);
+  }
 }
 
 void MimeWalker::body(std::string_view bytes) {
@@ -151,6 +235,7 @@ void MimeWalker::finish() {
     line(rest, rest.size(), true);
   }
   flush_header();
+  if (state_ != State::body) handler_.headers_over(section_class(), false);
 }
 
 void MimeWalker::line(std::string_view text, std::uint64_t length, bool whole) {
@@ -172,13 +257,16 @@ void MimeWalker::line(std::string_view text, std::uint64_t length, bool whole) {
     header_line(text, length);
     return;
   }
-  if (!continues && structure_ && text.starts_with("--") && boundary_line(text)) {
-    handler_.body_line(text, offset_, length, false);
-  } else if (!text.empty()) {
-    handler_.body_line(text, offset_, length, first_);
-    first_ = false;
-  }
+  judge_body(text);
+  const bool boundary = !continues && structure_ && text.starts_with("--") && boundary_line(text);
+  handler_.body_line(text, offset_, length, boundary ? false : first_, whole);
+  if (!boundary && !text.empty()) first_ = false;
   offset_ += length;
+}
+
+void MimeWalker::judge_body(std::string_view text) {
+  const bool is_plain = part_.identity && part_.domain == Part::Domain::seven_bit;
+  if (is_plain && looks_for(kEightBitBodyFault) && has_high_bit(text)) report(kEightBitBodyFault, text);
 }
 
 void MimeWalker::header_line(std::string_view text, std::uint64_t length) {
@@ -197,13 +285,13 @@ void MimeWalker::header_line(std::string_view text, std::uint64_t length) {
     header_offset_ = offset_;
     header_length_ = length;
   } else if (text.empty()) {
-    headers_ended();
+    headers_ended(true);
   } else {
     // A boundary, or junk: the section ends without its empty line.
-    headers_ended();
-    state_ = State::body;
-    if (text.starts_with("--")) boundary_line(text);
-    handler_.body_line(text, offset_, length, false);
+    headers_ended(false);
+    judge_body(text);
+    if (structure_ && text.starts_with("--")) boundary_line(text);
+    handler_.body_line(text, offset_, length, false, !in_long_line_);
   }
   offset_ += length;
 }
@@ -213,11 +301,8 @@ void MimeWalker::flush_header() {
   const std::string text = std::exchange(header_, {});
   const std::size_t colon = text.find(':');
   const std::string_view name = trim(std::string_view(text).substr(0, colon));
-  const std::string_view value = std::string_view(text).substr(colon + 1);
-  if (iequals(name, "Content-Type")) content_type(value);
-  const HeaderClass header_class =
-      state_ == State::part_headers || is_mime_header(name) ? HeaderClass::mime : HeaderClass::nested;
-  handler_.part_header(header_class, text, header_offset_, header_length_);
+  structural(name, std::string_view(text).substr(colon + 1), text);
+  handler_.part_header(is_mime_header(name) ? HeaderClass::mime : section_class(), text, header_offset_, header_length_);
 }
 
 // Is this "--boundary" of an open multipart?  The innermost that fits counts; those inside it are closed.
@@ -227,9 +312,11 @@ bool MimeWalker::boundary_line(std::string_view text) {
     const Multipart& multipart = open_[i];
     if (!text.starts_with(multipart.boundary)) continue;
     const bool last = text.substr(multipart.boundary.size()).starts_with("--");
-    enter_body();
-    is_message_ = !last && multipart.digest;
-    if (!last) state_ = State::part_headers;
+    if (last) {
+      enter(State::body, kOutsideParts);
+    } else {
+      enter(State::part_headers, multipart.digest ? kMessagePart : kPlainText);
+    }
     open_.resize(last ? i : i + 1);
     return true;
   }

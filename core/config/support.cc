@@ -19,16 +19,14 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 21> kNotYet = {{
+constexpr std::array<NotYet, 18> kNotYet = {{
     {"bounce_template_file", false},
     {"default_rbl_reply", false},
     {"default_transport_rate_delay", false},
-    {"disable_mime_output_conversion", false},
     {"enable_threaded_bounces", false},
     {"import_environment", false},
     {"in_flow_delay", false},
     {"maps_rbl_reject_code", false},
-    {"non_smtpd_milters", false},   // there is no other way in than SMTP
     {"qmgr_clog_warn_time", false},
     {"reject_tempfail_action", true},
     {"setgid_group", false},
@@ -38,7 +36,6 @@ constexpr std::array<NotYet, 21> kNotYet = {{
     {"smtpd_sasl_auth_enable", true},
     {"smtpd_tls_auth_only", false},   // no AUTH is offered at all
     {"smtputf8_autodetect_classes", false},
-    {"strict_7bit_headers", true},
     {"syslog_facility", false},
     {"transport_retry_time", false},
 }};

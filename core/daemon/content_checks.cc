@@ -16,6 +16,8 @@ using filter::Edit;
 using filter::Verdict;
 
 constexpr std::size_t kLoggedText = 200;   // bytes of a header or body line in the log, as cleanup(8)
+constexpr std::size_t kNotes = 100;        // changes of headers that the trace tells
+constexpr std::size_t kLoggedFault = 100;  // and of what is wrong with its structure
 
 // Turns what was found in the body into a new body, copied only once something changes.
 class BodyEdits {
@@ -85,7 +87,9 @@ class Checker {
       : filter_(filter), context_(context), message_(message), journal_(journal) {}
 
   Verdict run() {
-    checks::Inspection inspection(filter_.rules(), [this](const auto& finding) { return take(finding); });
+    checks::Inspection inspection(
+        filter_.rules(), [this](const auto& finding) { return take(finding); },
+        [this](checks::MimeFault fault, std::string_view text) { log_fault(fault, text); });
     for (header_ = 0; header_ < message_.headers.size() && !inspection.done(); ++header_) {
       const mime::Header& header = message_.headers[header_];
       if (header.own_received) continue;
@@ -93,6 +97,7 @@ class Checker {
       text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());
       inspection.header(text, header.name(), std::string_view(text).substr(std::min(text.size(), text.find(':') + 1)));
     }
+    if (headers_) headers_->insert(headers_->end(), message_.headers.begin() + static_cast<std::ptrdiff_t>(copied_), message_.headers.end());
     inspection.end_of_headers();
     if (inspection.wants_body()) {
       const auto walked = message_.body.for_each([&](std::string_view piece) {
@@ -103,8 +108,17 @@ class Checker {
       inspection.finish();
     }
     if (inspection.error()) return unusable(inspection.error()->context);
-    if (inspection.nested_too_deep()) {
-      return Verdict::reply(550, "5.6.3", "MIME nesting exceeds safety limit");
+    if (inspection.faults() != 0 && !verdict_.stops()) {
+      // The first of them in the order of their bits.
+      const auto fault = static_cast<checks::MimeFault>(inspection.faults() & (~inspection.faults() + 1));
+      verdict_ = Verdict::reply(550, "5.6.0", std::string(checks::mime_fault_text(fault)));
+      verdict_.reason_id = "mime-error";
+      verdict_.facts.emplace_back("log", "no");
+    }
+    if (!verdict_.refuses() && verdict_.action != filter::Action::discard) {
+      if (headers_) journal_.set_headers(std::move(*headers_), std::move(notes_));
+      if (!filter_to_.empty()) context_.envelope.content_filter = filter_to_;
+      for (filter::Edit& edit : copies_) journal_.add(std::move(edit));
     }
     if (!body_.empty() && !verdict_.stops()) {
       if (const auto written = body_.write(message_.body, journal_); !written) return unusable(written.error().context);
@@ -126,6 +140,24 @@ class Checker {
 
   log::Logger logger() const { return filter_.log().with_number(static_cast<unsigned>(context_.session.session_number)); }
 
+  static std::string_view parameter_of(const checks::Inspection::Finding& finding) {
+    if (!finding.is_header) return "body_checks";
+    switch (finding.header_class) {
+      case checks::HeaderClass::mime: return "mime_header_checks";
+      case checks::HeaderClass::nested: return "nested_header_checks";
+      case checks::HeaderClass::primary: break;
+    }
+    return "header_checks";
+  }
+
+  void log_fault(checks::MimeFault fault, std::string_view text) const {
+    const auto& envelope = context_.envelope;
+    logger().info(fmt::format("{}: reject: mime-error {}: {} from {}[{}]; from=<{}> to=<{}>", envelope.queue_id,
+                              checks::mime_fault_text(fault), text.substr(0, kLoggedFault), context_.session.client_name,
+                              context_.session.client_address, envelope.sender,
+                              envelope.recipients.empty() ? "unknown" : envelope.recipients.back().address));
+  }
+
   void log_line(std::string_view action, const checks::Inspection::Finding& finding, std::string_view text) const {
     const auto& envelope = context_.envelope;
     const std::string to = envelope.recipients.empty() ? "" : fmt::format(" to=<{}>", envelope.recipients.back().address);
@@ -142,7 +174,7 @@ class Checker {
     switch (decision.kind) {
       case Kind::dunno: return true;
       case Kind::bad:
-        logger().warning(fmt::format("{} in {} table", decision.text, finding.is_header ? "header_checks" : "body_checks"));
+        logger().warning(decision.complaint(parameter_of(finding)));
         return true;
       case Kind::reject:
         log_line("reject", finding, decision.enhanced + " " + decision.text);
@@ -162,15 +194,16 @@ class Checker {
         return false;
       case Kind::filter:
         log_line("filter", finding, decision.text);
-        envelope.content_filter = decision.text;
+        filter_to_ = decision.text;
         return true;
       case Kind::bcc:
         log_line("bcc", finding, decision.text);
-        journal_.add({Edit::Kind::add_recipient, 0, decision.text, "NOTIFY=NEVER", false});
+        copies_.push_back({Edit::Kind::add_recipient, 0, decision.text, "NOTIFY=NEVER", false});
         return true;
       case Kind::hold:
+        if (std::exchange(hold_, true)) return true;   // told once
         log_line("hold", finding, decision.text);
-        if (!std::exchange(hold_, true)) hold_text_ = decision.text;
+        hold_text_ = decision.text;
         return true;
       case Kind::warn: log_line("warning", finding, decision.text); return true;
       case Kind::info: log_line("info", finding, decision.text); return true;
@@ -191,35 +224,33 @@ class Checker {
     body_.add(std::move(change));
   }
 
-  // Positions count the list as the edits before have left it.
+  // The section is copied with the first change; what was not asked about yet follows at the end.
   void edit_header(const checks::Inspection::Finding& finding) {
     const Decision& decision = finding.decision;
     const mime::Header& header = message_.headers[header_];
-    const std::size_t position = header_ + static_cast<std::size_t>(shift_);
+    std::optional<mime::Header> fresh;
     if (decision.kind == Kind::replace || decision.kind == Kind::prepend) {
       const std::size_t colon = decision.text.find(':');
       const std::string_view name = trim(std::string_view(decision.text).substr(0, colon));
-      if (colon == std::string::npos || name.empty() || name.find_first_of(" \t") != std::string_view::npos) {
-        logger().warning(fmt::format("{}: bad header text in header_checks: {}", context_.envelope.queue_id, decision.text));
-        return;
-      }
-      journal_.add({Edit::Kind::insert_header, position, std::string(name), decision.text.substr(colon + 1), true});
-      ++shift_;
-      added_.emplace_back(name);
+      fresh.emplace(fmt::format("{}:{}", name, std::string_view(decision.text).substr(colon + 1)), name.size());
     }
-    if (decision.kind == Kind::prepend) return;
-    // The n-th of its name now: those before it in the message that are still there, and those put before it.
-    std::size_t nth = 1;
-    for (std::size_t i = 0; i < header_; ++i) {
-      const mime::Header& other = message_.headers[i];
-      nth += !other.own_received && iequals(other.name(), header.name()) &&
-             std::find(deleted_.begin(), deleted_.end(), i) == deleted_.end();
+    if (!headers_) headers_.emplace();
+    const auto begin = message_.headers.begin();
+    headers_->insert(headers_->end(), begin + static_cast<std::ptrdiff_t>(copied_), begin + static_cast<std::ptrdiff_t>(header_));
+    copied_ = header_ + 1;
+    if (fresh) {
+      note("add header " + fresh->text());
+      headers_->push_back(std::move(*fresh));
     }
-    nth += static_cast<std::size_t>(
-        std::count_if(added_.begin(), added_.end(), [&](const std::string& name) { return iequals(name, header.name()); }));
-    journal_.add({Edit::Kind::delete_header, nth, std::string(header.name()), {}, false});
-    deleted_.push_back(header_);
-    --shift_;
+    if (decision.kind == Kind::prepend) {
+      headers_->push_back(header);
+    } else {
+      note("delete header " + std::string(header.name()));
+    }
+  }
+
+  void note(std::string text) {
+    if (notes_.size() < kNotes) notes_.push_back(std::move(text));
   }
 
   const ChecksFilter& filter_;
@@ -229,9 +260,11 @@ class Checker {
   Verdict verdict_;
   BodyEdits body_;
   std::size_t header_ = 0;
-  std::ptrdiff_t shift_ = 0;              // how far later headers have moved
-  std::vector<std::size_t> deleted_;
-  std::vector<std::string> added_;        // names
+  std::optional<std::vector<mime::Header>> headers_;   // the section as edited, up to copied_ of the old one
+  std::size_t copied_ = 0;
+  std::vector<std::string> notes_;
+  std::vector<filter::Edit> copies_;      // BCC
+  std::string filter_to_;
   bool hold_ = false;
   std::string hold_text_;
 };
@@ -277,7 +310,11 @@ std::shared_ptr<filter::Filter> make_content_checks(const config::Config& config
   rules.limits.line_length = static_cast<std::size_t>(params.line_length_limit);
   rules.body_size_limit = static_cast<std::uint64_t>(params.body_checks_size_limit);
   rules.structure = !params.disable_mime_input_processing;
-  if (!good || rules.empty()) return nullptr;
+  if (!rules.header.empty() || !rules.mime_header.empty() || !rules.nested_header.empty()) rules.faults |= checks::kNestingFault;
+  if (params.strict_8bitmime || params.strict_7bit_headers) rules.faults |= checks::kEightBitHeaderFault;
+  if (params.strict_8bitmime || params.strict_8bitmime_body) rules.faults |= checks::kEightBitBodyFault;
+  if (params.strict_mime_encoding_domain) rules.faults |= checks::kEncodingDomainFault;
+  if (!good || (!rules.has_tables() && rules.faults == 0)) return nullptr;
   return std::make_shared<ChecksFilter>(std::move(rules), log);
 }
 

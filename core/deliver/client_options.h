@@ -13,6 +13,8 @@
 
 namespace millrace::deliver {
 
+struct OutputChecks;
+
 struct ClientOptions {
   bool lmtp = false;
   std::string my_name = "localhost";      // myhostname
@@ -42,6 +44,7 @@ struct ClientOptions {
   bool send_xforward = false;
   std::size_t line_length_limit = 998;
   std::vector<std::string> discard_keywords;
+  std::shared_ptr<const OutputChecks> output_checks;   // null: mail goes out as it is
   std::chrono::seconds minimal_backoff{300};    // a failed handshake is followed by plain text after it
 
   bool cache_on_demand = true;

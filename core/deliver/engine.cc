@@ -1,3 +1,4 @@
+#include "core/deliver/output_checks.h"
 #include "core/deliver/engine.h"
 
 #include <algorithm>
@@ -140,6 +141,9 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
     auto generic = rewrite::GenericMaps::make(generic_name, config->value(generic_name, &service).value_or(""), params, router, tables);
     if (!generic) return fail(where, generic.error());
     options->generic = std::move(*generic);
+    auto output_checks = open_output_checks(*config, service, tables, parts.logger(service.command));
+    if (!output_checks) return fail(where, output_checks.error());
+    options->output_checks = std::move(*output_checks);
     parts.clients[service.name] = {std::make_shared<const ClientOptions>(std::move(*options)), std::move(*policies)};
   }
 

@@ -8,6 +8,7 @@
 #include "core/deliver/data_encoder.h"
 #include "core/deliver/header_editor.h"
 #include "core/deliver/forwarded.h"
+#include "core/deliver/output_checks.h"
 
 namespace millrace::deliver {
 
@@ -112,16 +113,19 @@ std::vector<std::string> ClientSession::xforward_commands(const mime::Envelope& 
 
 std::optional<ClientSession::ContentTrouble> ClientSession::send_content(Attempt& attempt) {
   DataEncoder encoder(options_->line_length_limit);
+  std::unique_ptr<checks::Rewriter> rewriter;
+  if (options_->output_checks) rewriter = options_->output_checks->rewriter(attempt.entry->envelope, features_.eight_bit);
   std::optional<HeaderEditor> editor;
   if (options_->generic) editor.emplace([generic = options_->generic.get()](std::string& field) { return generic->header(field); });
-  std::string wire, edited;
+  std::string wire, edited, rewritten;
   const auto ours = [](Error error) { return ContentTrouble{true, std::move(error)}; };
   const auto send = [&]() -> std::optional<ContentTrouble> {
     if (auto sent = stream_->write(wire, limit(options_->data_xfer_timeout)); !sent) return ContentTrouble{false, sent.error()};
     wire.clear();
     return {};
   };
-  const auto encode = [&](std::string_view text) -> Result<void> {
+  // Checks, then addresses, then dots: smtp(8)'s order.
+  const auto put = [&](std::string_view text) -> Result<void> {
     if (!editor) {
       encoder.encode(text, wire);
       return {};
@@ -129,6 +133,13 @@ std::optional<ClientSession::ContentTrouble> ClientSession::send_content(Attempt
     auto done = editor->feed(text, edited);
     encoder.encode(edited, wire);
     edited.clear();
+    return done;
+  };
+  const auto encode = [&](std::string_view text) -> Result<void> {
+    if (!rewriter) return put(text);
+    if (auto done = rewriter->add(text, rewritten); !done) return done;
+    auto done = put(rewritten);
+    rewritten.clear();
     return done;
   };
   if (attempt.content.memory != nullptr) {
@@ -143,6 +154,10 @@ std::optional<ClientSession::ContentTrouble> ClientSession::send_content(Attempt
       if (wire.size() < kPiece) continue;
       if (auto trouble = send()) return trouble;
     }
+  }
+  if (rewriter) {
+    if (auto done = rewriter->finish(rewritten); !done) return ours(done.error());
+    if (auto done = put(rewritten); !done) return ours(done.error());
   }
   if (editor) {
     if (auto done = editor->finish(edited); !done) return ours(done.error());
@@ -297,14 +312,15 @@ struct ClientSession::Dialog {
       session.needs_rset_ = false;
       return;
     }
-    if (const auto error = session.send_content(attempt)) {
-      if (!error->ours) return lose(error->error, "sending message body");
+    if (const auto failed = session.send_content(attempt)) {
+      if (!failed->ours) return lose(failed->error, "sending message body");
       session.alive_ = false;
       session.stream_->close();   // without the final dot, or half a message would count as whole
+      const bool hopeless = failed->error.code == Errc::protocol;   // it can never be sent there
       for (const std::size_t position : accepted) {
-        outcome(position).status = Outcome::Status::deferred;
-        outcome(position).dsn = "4.3.0";
-        outcome(position).text = error->error.context;
+        outcome(position).status = hopeless ? Outcome::Status::bounced : Outcome::Status::deferred;
+        outcome(position).dsn = hopeless ? "5.6.0" : "4.3.0";
+        outcome(position).text = failed->error.context;
       }
       return;
     }

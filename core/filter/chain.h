@@ -68,15 +68,25 @@ class Journal {
   // The replacement body grows here; its size is bounded by the caller's limit.
   Result<void> append_body(std::string_view bytes);
   void set_body(mime::Body fresh) { body_.emplace(std::move(fresh)); }
+  // A header section in place of the one there is, our own Received included, ahead of the edits; `notes` is what the
+  // log says of it.  For filters that edit many fields: the cost of an edit does not depend on how many there are.
+  void set_headers(std::vector<mime::Header> fresh, std::vector<std::string> notes) {
+    headers_ = std::move(fresh);
+    notes_ = std::move(notes);
+  }
+  std::optional<std::vector<mime::Header>>& headers() { return headers_; }
+  const std::vector<std::string>& notes() const { return notes_; }
   const std::vector<Edit>& edits() const { return edits_; }
   std::optional<mime::Body>& body() { return body_; }
-  bool empty() const { return edits_.empty() && !body_; }
-  void clear() { edits_.clear(); body_.reset(); }
+  bool empty() const { return edits_.empty() && !body_ && !headers_; }
+  void clear() { edits_.clear(); body_.reset(); headers_.reset(); notes_.clear(); }
   int spool_directory = -1;
 
  private:
   std::vector<Edit> edits_;
   std::optional<mime::Body> body_;
+  std::optional<std::vector<mime::Header>> headers_;
+  std::vector<std::string> notes_;
 };
 
 // Applies a journal, all of it or, on an error, nothing.  Indexes are milter's as Postfix counts them:

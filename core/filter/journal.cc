@@ -179,6 +179,7 @@ Result<void> Journal::append_body(std::string_view bytes) {
 
 std::vector<std::string> describe_edits(Journal& journal) {
   std::vector<std::string> lines;
+  for (const std::string& note : journal.notes()) lines.push_back(printable(note));
   for (const Edit& edit : journal.edits()) {
     if (edit.kind != Edit::Kind::replace_body) lines.push_back(printable(describe(edit)));
   }
@@ -188,6 +189,7 @@ std::vector<std::string> describe_edits(Journal& journal) {
 
 Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& message, std::vector<std::string>* log) {
   Draft draft;
+  if (journal.headers()) draft.headers = std::move(*journal.headers());
   for (const Edit& edit : journal.edits()) {
     if (auto done = apply_one(edit, draft, envelope, message); !done) return done;
   }

@@ -223,6 +223,10 @@ Reply Session::finish_message() {
   }
   if (std::optional<Reply> fault = content_fault()) return *fault;
   mime::Message message = current.content->builder.take();
+  // As cleanup(8): what the message says of itself counts more than MAIL FROM without BODY=.
+  if (const mime::Header* encoding = message.find("Content-Transfer-Encoding"); encoding != nullptr && iequals(encoding->unfolded(), "8bit")) {
+    current.envelope.body = mime::BodyType::eight_bit;
+  }
   message.headers.insert(message.headers.begin(), received());
   const std::string& id = current.envelope.queue_id;
   if (mime::count_hops(message) >= static_cast<std::size_t>(params_.hopcount_limit)) {
@@ -299,7 +303,7 @@ Reply Session::deliver(mime::Message& message) {
 std::optional<Reply> Session::settle_recipients(mime::Envelope& envelope) const {
   bool map = service_.address_mappings;
   if (!envelope.redirect.empty() && !envelope.recipients.empty()) {
-    mime::Recipient only = envelope.recipients.back();   // whose ORCPT Postfix keeps
+    mime::Recipient only = envelope.recipients.front();   // whose ORCPT Postfix keeps
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));

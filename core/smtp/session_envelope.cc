@@ -165,14 +165,14 @@ Reply Session::mail(const Input& input) {
   envelope.source = service_.is_local_client(socket_address_, facts_) ? "LOCAL" : "REMOTE";
   if (forwarded_ && !forwarded_->source.empty()) envelope.source = forwarded_->source;
   std::optional<Reply> reply = sticky_refusal();
+  // Ahead of the filters, so that they know the queue ID.
+  if (!reply && !params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
+    reply = Reply(451, "4.3.0", "Error: queue file write error");
+  }
   if (!reply) {
     const filter::Verdict verdict = ask(filter::Stage::mail, &input, input.words[2].text, 3);
     note_outcome(verdict);
-    if (verdict.refuses()) {
-      reply = refusal(verdict);
-    } else if (!params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
-      reply = Reply(451, "4.3.0", "Error: queue file write error");
-    }
+    if (verdict.refuses()) reply = refusal(verdict);
   }
   if (reply) {
     const std::unique_ptr<Forwarded> kept = std::move(forwarded_);

@@ -81,7 +81,7 @@ bool Run::found(const Inspection::Finding& finding) {
   const std::string what = (finding.is_header ? "header " : "body ") + millrace::printable(finding.text.substr(0, 200));
   switch (decision.kind) {
     case Kind::dunno: return true;
-    case Kind::bad: log(MR_LOG_WARNING, decision.text); return true;
+    case Kind::bad: log(MR_LOG_WARNING, decision.complaint(finding.is_header ? "header_checks" : "body_checks")); return true;
     case Kind::warn: log(MR_LOG_INFO, "warning: " + what + ": " + decision.text); return true;
     case Kind::info: log(MR_LOG_INFO, "info: " + what + ": " + decision.text); return true;
     case Kind::pass: return false;
@@ -293,7 +293,7 @@ class HeaderChecks {
     if (!keys.contains("mime_header_checks")) rules_.mime_header = rules_.header;
     if (!keys.contains("nested_header_checks")) rules_.nested_header = rules_.header;
     if (keys.contains("body_size_limit")) rules_.body_size_limit = std::stoull(keys.value("body_size_limit", ""));
-    if (rules_.empty()) {
+    if (!rules_.has_tables()) {
       log(MR_LOG_ERROR, "no tables");
       return MR_E_FAILED;
     }

@@ -17,7 +17,7 @@ class Recorder : public MimeWalker::Handler {
   void part_header(HeaderClass header_class, std::string_view text, std::uint64_t offset, std::uint64_t length) override {
     note(static_cast<char>('0' + static_cast<int>(header_class)), text, offset, length);
   }
-  void body_line(std::string_view line, std::uint64_t offset, std::uint64_t length, bool) override {
+  void body_line(std::string_view line, std::uint64_t offset, std::uint64_t length, bool, bool) override {
     note('b', line, offset, length);
   }
   std::string events;
@@ -38,7 +38,7 @@ std::string walk(std::string_view type, std::string_view body, std::size_t step)
   limits.nesting = 5;
   Recorder recorder(body.size());
   MimeWalker walker(limits, true, recorder);
-  walker.header("Content-Type", type);
+  walker.header("Content-Type", "Content-Type", type);
   walker.end_of_headers();
   for (std::size_t at = 0; at < body.size(); at += step) walker.body(body.substr(at, step));
   walker.finish();
