@@ -303,7 +303,9 @@ Reply Session::deliver(mime::Message& message) {
 std::optional<Reply> Session::settle_recipients(mime::Envelope& envelope) const {
   bool map = service_.address_mappings;
   if (!envelope.redirect.empty() && !envelope.recipients.empty()) {
-    mime::Recipient only = envelope.recipients.front();   // whose ORCPT Postfix keeps
+    // Postfix's queue manager sorts them and keeps the first one's ORCPT.
+    mime::Recipient only = *std::min_element(envelope.recipients.begin(), envelope.recipients.end(),
+                                             [](const auto& a, const auto& b) { return lower(a.original) < lower(b.original); });
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));
