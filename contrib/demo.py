@@ -126,7 +126,9 @@ def main():
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="millrace-demo.")
     os.chmod(work, 0o755)
-    plugins = os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins")
+    # A clone in root's home is out of reach for the user who runs the fronts; an installed plugin is not.
+    plugins = shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(args.millrace)), "plugins"),
+                              os.path.join(work, "plugins"), ignore=lambda _, names: [n for n in names if not n.endswith(".so")])
     internal, milter_port, policy_port = InternalServer(), free_port(), free_port()
     others = [opendkim(work, milter_port), postgrey(work, policy_port)]
     server = Instance(args.millrace, work, """
