@@ -7,6 +7,7 @@
 #include "core/base/strings.h"
 #include "core/config/overrides.h"
 #include "core/daemon/content_checks.h"
+#include "core/daemon/milter_host.h"
 #include "core/daemon/setup.h"
 #include "core/filter/element.h"
 #include "core/milter/settings.h"
@@ -53,6 +54,29 @@ class LuaWord final : public restrict::ForeignWord {
   std::shared_ptr<lua::Script> script_;
 };
 
+// Stands where it cannot be told which milters to ask.
+class Unavailable final : public filter::Filter {
+ public:
+  Unavailable() { options.default_action = *filter::default_action_verdict("tempfail"); }
+  const std::string& name() const override { return name_; }
+  std::unique_ptr<filter::FilterSession> open(const filter::SessionFacts&) override { return std::make_unique<Session>(); }
+
+ private:
+  class Session final : public filter::FilterSession {
+   public:
+    filter::Verdict at(filter::Stage stage, filter::Context&) override {
+      if (stage != filter::Stage::connect) return {};
+      filter::Verdict verdict = filter::Verdict::reply(451, "4.3.5", "Server configuration problem - try again later");
+      verdict.reason_id = "milter-reject";
+      verdict.sticky = true;
+      return verdict;
+    }
+    filter::Verdict message(filter::Context&, const mime::Message&, filter::Journal&) override { return {}; }
+    void abort() override {}
+  };
+  const std::string name_ = "smtpd_milter_maps";
+};
+
 }  // namespace
 
 struct ChainBuilder::Impl {
@@ -69,6 +93,7 @@ struct ChainBuilder::Impl {
     return overrides && overrides->no_milters;
   }
   milter::Host milter_host(const char* parameter) const;
+  const filter::Chain& chain_for(const std::string& client_address);
 
   ChainParts parts;
   std::shared_ptr<const config::Params> params;
@@ -76,10 +101,18 @@ struct ChainBuilder::Impl {
   std::shared_ptr<rewrite::Router> router;
   std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;   // by the parameter they stand in
   filter::Chain chain;
+  milter::Host milter_parts;
+  map::Maps milter_maps;
+  filter::Chain common, unavailable;               // without milters; and when nobody can say which
+  std::map<std::string, filter::Chain> chains;     // by what smtpd_milter_maps said
 };
 
 ChainBuilder::ChainBuilder(const ChainParts& parts) : impl_(std::make_unique<Impl>(parts)) {}
 ChainBuilder::~ChainBuilder() = default;
+std::function<const filter::Chain*(const std::string&)> ChainBuilder::chooser() {
+  if (impl_->milter_maps.empty() || impl_->no_milters()) return {};
+  return [impl = impl_.get()](const std::string& client_address) { return &impl->chain_for(client_address); };
+}
 void ChainBuilder::sweep() { impl_->policies.sweep(); }
 const filter::Chain& ChainBuilder::chain() const { return impl_->chain; }
 std::shared_ptr<const rewrite::Router> ChainBuilder::router() const { return impl_->router; }
@@ -120,6 +153,16 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   auto restrictions = restrict::make_filter(environment, findings);
   if (!restrictions) return false;
   impl_->chain.add(std::move(restrictions));
+  auto maps = map::Maps::open(*impl_->parts.tables, impl_->params->smtpd_milter_maps);
+  if (!maps) {
+    findings.error(config.where("smtpd_milter_maps"), "smtpd_milter_maps", maps.error().context);
+    return false;
+  }
+  impl_->milter_maps = std::move(*maps);
+  impl_->milter_parts.chroot = impl_->parts.service->chroot;
+  if (!add_milter_host(impl_->milter_parts, config, *impl_->params, *impl_->parts.tables, impl_->router, findings, impl_->parts.service)) {
+    return false;
+  }
   const std::size_t before = findings.lines.size();
   const auto overrides = config::parse_receive_overrides(impl_->params->receive_override_options);
   if (overrides && overrides->no_content_checks) return true;
@@ -130,19 +173,36 @@ bool ChainBuilder::add_own(config::Findings& findings) {
 }
 
 milter::Host ChainBuilder::Impl::milter_host(const char* parameter) const {
-  milter::Host host;
+  milter::Host host = milter_parts;
   host.parameter = parameter;
   host.where = parts.config->where(parameter);
-  host.chroot = parts.service->chroot;
-  // Mail to the null address goes to MAILER-DAEMON at this host; the macro stays empty.
-  host.route = [router = router, daemon = params->empty_address_recipient + "@" + params->myhostname](
-                   std::string_view address, bool) -> std::optional<milter::Hop> {
-    const auto route = router->resolve(address.empty() ? std::string_view(daemon) : address, "");
-    if (!route) return std::nullopt;
-    return milter::Hop{address.empty() ? std::string() : rewrite::quote_local(route->recipient), route->transport,
-                       route->nexthop};
-  };
   return host;
+}
+
+// smtpd_milter_maps: by the client's address, milters in place of smtpd_milters, or DISABLE.  Lists are made once.
+const filter::Chain& ChainBuilder::Impl::chain_for(const std::string& client_address) {
+  const map::Lookup found = milter_maps.find(client_address);
+  if (found && !found->has_value()) return chain;
+  const std::string value = found ? **found : std::string("(look-up failed)");
+  const auto known = chains.find(value);
+  if (known != chains.end()) return known->second;
+  const log::Logger log = logger_for(*parts.config, "smtpd", parts.service);
+  filter::Chain& made = chains[value] = common;
+  if (!found) {
+    log.warning(fmt::format("smtpd_milter_maps: {}", found.error().context));
+    made.add(std::make_shared<Unavailable>());
+    chains.erase(value);   // asked again next time
+    unavailable = common;
+    unavailable.add(std::make_shared<Unavailable>());
+    return unavailable;
+  }
+  if (iequals(trim(value), "DISABLE")) return made;
+  config::Findings findings;
+  for (auto& one : milter::make_filters(*parts.config, *params, value, findings, milter_host("smtpd_milter_maps"))) made.add(std::move(one));
+  for (const auto& line : findings.lines) log.warning(line.to_text());
+  if (findings.has_errors()) made.add(std::make_shared<Unavailable>());
+  if (parts.shared != nullptr) made.share(*parts.shared, parts.process);
+  return made;
 }
 
 // smtpd_filters: "milter:…", "plugin:NAME", each alone or as the first word of a { } block.
@@ -186,11 +246,13 @@ bool ChainBuilder::add_foreign(config::Findings& findings) {
     }
   }
   if (findings.has_errors() || !impl_->add_filters(findings)) return false;
-  if (impl_->no_milters()) return true;
-  for (auto& made : milter::make_filters(config, *impl_->params, impl_->params->smtpd_milters, findings,
+  impl_->common = impl_->chain;
+  const std::string milters = impl_->no_milters() ? std::string() : impl_->params->smtpd_milters;
+  for (auto& made : milter::make_filters(config, *impl_->params, milters, findings,
                                          impl_->milter_host("smtpd_milters"))) {
     impl_->chain.add(std::move(made));
   }
+  if (impl_->parts.shared != nullptr) impl_->chain.share(*impl_->parts.shared, impl_->parts.process);
   return !findings.has_errors();
 }
 

@@ -2,7 +2,9 @@
 // smtpd_milters, in that order.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "core/config/config.h"
 #include "core/filter/chain.h"
@@ -18,6 +20,8 @@ struct ChainParts {
   const config::Service* service = nullptr;
   map::TableSet* tables = nullptr;
   net::Resolver* resolver = nullptr;
+  filter::SharedFilters* shared = nullptr;   // null: this process is alone
+  unsigned process = 0;                      // our number there
 };
 
 class ChainBuilder {
@@ -29,6 +33,8 @@ class ChainBuilder {
   // Plugins, Lua scripts, milters: never as root.
   bool add_foreign(config::Findings& findings);
   const filter::Chain& chain() const;
+  // Which chain a client gets, by smtpd_milter_maps; empty when it is always chain().
+  std::function<const filter::Chain*(const std::string& client_address)> chooser();
   void sweep();   // once a second: idle connections to policy services are closed [loop]
   std::shared_ptr<const rewrite::Router> router() const;
 

@@ -16,6 +16,7 @@
 #include "core/base/strings.h"
 #include "core/daemon/front.h"
 #include "core/daemon/master.h"
+#include "core/daemon/metrics.h"
 #include "core/local/task.h"
 #include "core/daemon/queue_role.h"
 #include "core/queue/paths.h"
@@ -155,7 +156,7 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   if (auto opened = listeners.open(setup->spawn_plan); !opened) return refuse(opened.error().context);
   for (const ListenPlan& place : setup->plan) setup->listening.push_back(listeners.fd(place.at));
   for (const ListenPlan& place : setup->spawn_plan) setup->spawn_listening.push_back(listeners.fd(place.at));
-  setup->shared = map_shared_block();
+  setup->shared = map_shared_block(shared_block_path(config->params().queue_directory));
   const auto anvil = smtp::AnvilTable::map();
   if (!anvil) return refuse(anvil.error().context);
   setup->anvil = *anvil;
@@ -165,6 +166,11 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   const auto control_socket = net::listen_unix(queue::control_socket_path(config->params().queue_directory), 0666, 64);
   if (!control_socket) return refuse(control_socket.error().context);
   setup->control_listening = *control_socket;
+  if (const std::string& at = config->params().metrics_listen; !at.empty()) {
+    const auto metrics = listen_metrics(at);
+    if (!metrics) return refuse("metrics_listen: " + metrics.error().context);
+    setup->metrics_listening = *metrics;
+  }
   Master master(config_directory, std::move(*setup), listeners, log);
   return master.run(ready_fd);
 }
@@ -232,7 +238,11 @@ int status_main(const std::string& config_directory) {
   const auto config = config::Config::load(config_directory, findings);
   const pid_t pid = running_master(*config);
   say(pid > 0 ? fmt::format("the mail system is running: PID: {}", pid) : "the mail system is not running");
-  return pid > 0 ? 0 : 1;
+  if (pid <= 0) return 1;
+  if (const SharedBlock* block = view_shared_block(shared_block_path(config->params().queue_directory))) {
+    fmt::print("{}", filter::status_text(block->filters));
+  }
+  return 0;
 }
 
 int logrotate_main(const std::string& config_directory) {

@@ -107,6 +107,7 @@ bool Front::build(config::Findings& findings) {
   for (auto& [index, context] : contexts_) {
     if (!builders_[index]->add_foreign(findings)) return false;
     context->chain = builders_[index]->chain();
+    context->chain_for = builders_[index]->chooser();
     context->trace = trace_.get();
   }
   return true;
@@ -120,6 +121,8 @@ bool Front::build_service(std::size_t index, config::Findings& findings) {
   chain_parts.service = &service;
   chain_parts.tables = tables_.get();
   chain_parts.resolver = resolver_.get();
+  chain_parts.shared = &setup_.shared->filters;
+  chain_parts.process = anvil_process(setup_.generation, slot_);
   auto builder = std::make_unique<ChainBuilder>(chain_parts);
   if (!builder->add_own(findings)) return false;
   smtp::ServiceParts parts;

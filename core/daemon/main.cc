@@ -2,10 +2,12 @@
 #include <cstdio>
 
 #include "core/daemon/control.h"
+#include "core/daemon/try_tool.h"
 #include "core/tools/conf.h"
 #include "core/tools/explain_tool.h"
 #include "core/tools/map_tool.h"
 #include "core/tools/plugin_tool.h"
+#include "core/tools/probe_tool.h"
 #include "core/tools/queue_tools.h"
 #include "core/tools/tool.h"
 
@@ -46,6 +48,9 @@ const Tool kTools[] = {
     {"queue", millrace::tools::queue_main, "list and flush the queue (postqueue, mailq)"},
     {"super", millrace::tools::super_main, "delete, hold, release, requeue (postsuper)"},
     {"cat", millrace::tools::cat_main, "show a queued message (postcat)"},
+    {"try", millrace::daemon::try_main, "run a saved message through the filters, offline"},
+    {"probe", millrace::tools::probe_main, "look at a milter or policy service"},
+    {"doctor", millrace::daemon::doctor_main, "find what is wrong with filters and their sockets"},
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
     {"plugin", millrace::tools::plugin_main, "list plugins"},
 };

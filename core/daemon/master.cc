@@ -219,6 +219,7 @@ void Master::reap() {
 void Master::ended(const Child& child, int status) {
   if (child.kind == Child::Kind::front) {
     current_.shared->fronts[child.generation % 2][child.slot].sessions = 0;
+    current_.shared->filters.forget_process(anvil_process(child.generation, child.slot));
     current_.anvil->clear_process(anvil_process(child.generation, child.slot));
   }
   if (stopping_ != Stopping::no || child.state == Child::State::draining) return;

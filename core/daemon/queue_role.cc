@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "core/base/strings.h"
 #include "core/daemon/channel.h"
+#include "core/daemon/metrics.h"
+#include "core/daemon/unsmtp_filters.h"
 #include "core/daemon/command_client.h"
 #include "core/daemon/tables.h"
 #include "core/deliver/engine.h"
+#include "core/mime/builder.h"
 #include "core/local/pipe_agent.h"
 #include "core/queue/paths.h"
 #include "core/net/fiber.h"
@@ -70,6 +74,7 @@ class QueueRole {
   void command(std::string_view word);
   void go();
   void stop(Deadline deadline);
+  Result<bool> inspect(queue::Entry& notice, std::string& content, bool to_postmaster) const;
   void give_up(const std::string& why);
 
   const Setup& setup_;
@@ -84,6 +89,8 @@ class QueueRole {
   std::unique_ptr<deliver::Engine> engine_;
   std::unique_ptr<queue::Server> server_;
   std::unique_ptr<queue::ControlServer> control_;
+  std::shared_ptr<UnsmtpFilters> filters_;       // of our own notices
+  std::unique_ptr<MetricsServer> metrics_;
   bool running_ = false, stopping_ = false;
   int status_ = 0;
 };
@@ -94,8 +101,14 @@ void QueueRole::build(config::Findings& findings) {
   auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
   if (!router) return report_error(findings, *setup_.config, "address routing", router.error());
   router_ = std::move(*router);
+  // As a process of its own among those that count connections.
+  const unsigned process = static_cast<unsigned>(filter::kSharedProcesses) - 2 + setup_.generation % 2;
+  filters_ = UnsmtpFilters::make(setup_.config, *tables_, findings, &setup_.shared->filters, process);
   auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_,
-                                      [this](const config::Service& service, const log::Logger& log) { return make_agent(service, log); });
+                                      [this](const config::Service& service, const log::Logger& log) { return make_agent(service, log); },
+                                      [this](queue::Entry& notice, std::string& content, bool to_postmaster) {
+                                        return inspect(notice, content, to_postmaster);
+                                      });
   if (!engine) return report_error(findings, *setup_.config, "delivery", engine.error());
   engine_ = std::move(*engine);
   if (auto changed = become(setup_.owner); !changed) findings.error({}, "mail_owner", changed.error().context);
@@ -106,6 +119,43 @@ Result<std::unique_ptr<deliver::Agent>> QueueRole::make_agent(const config::Serv
   const std::string spool = queue::store_directory(setup_.config->params().queue_directory);
   if (service.command == "pipe") return local::make_pipe_agent(*setup_.config, service, spool, commands_, log);
   return std::unique_ptr<deliver::Agent>();
+}
+
+Result<bool> QueueRole::inspect(queue::Entry& notice, std::string& content, bool to_postmaster) const {
+  if (!filters_ || !filters_->inspects(to_postmaster ? "notify" : "bounce")) return true;
+  mime::MessageBuilder builder({}, mime::Body(-1));
+  auto built = builder.add(content);
+  if (built) built = builder.finish();
+  if (!built) return tl::unexpected(built.error());
+  mime::Message message = builder.take();
+  if (!message.headers.empty() && iequals(message.headers.front().name(), "Received")) message.headers.front().own_received = true;
+  mime::Envelope envelope = notice.envelope;
+  for (const queue::RecipientState& state : notice.recipients) envelope.recipients.push_back(state.recipient);
+  const filter::Verdict verdict = filters_->inspect(envelope, message, nullptr, -1);
+  if (verdict.refuses()) return fail(Errc::temporary, notice.envelope.queue_id + ": a filter refused the notice: " + verdict.text);
+  if (verdict.action == filter::Action::discard) return false;
+  notice.recipients.clear();
+  for (mime::Recipient& recipient : envelope.recipients) {
+    queue::RecipientState state;
+    state.recipient = std::move(recipient);
+    notice.recipients.push_back(std::move(state));
+  }
+  envelope.recipients.clear();
+  notice.envelope = std::move(envelope);
+  if (verdict.action == filter::Action::quarantine || notice.envelope.hold) {
+    notice.envelope.hold = true;
+    notice.envelope.hold_reason = verdict.text;
+    notice.queue = queue::QueueName::hold;
+  }
+  content = message.header_text();
+  if (auto read = message.body.for_each([&](std::string_view piece) {
+        content.append(piece);
+        return true;
+      });
+      !read) {
+    return tl::unexpected(read.error());
+  }
+  return !notice.recipients.empty();
 }
 
 int QueueRole::serve() {
@@ -167,6 +217,9 @@ void QueueRole::go() {
   control.listening_fd = setup_.control_listening;
   control.owner = setup_.owner.uid;
   control.syslog_name = setup_.config->params().syslog_name;
+  if (setup_.metrics_listening >= 0) {
+    metrics_ = std::make_unique<MetricsServer>(setup_.metrics_listening, [this] { return filter::prometheus_text(setup_.shared->filters); });
+  }
   control_ = queue::ControlServer::start(store_, &engine_->control(), control);
   channel_.queue_open();
   (void)loop_.spawn(net::Stack::session, [this] {
@@ -181,6 +234,7 @@ void QueueRole::stop(Deadline deadline) {
       engine_->stop(deadline);
       server_.reset();
       control_.reset();
+      metrics_.reset();
       if (auto closed = store_.close(); !closed) log_.error(closed.error().context);
     }
     loop_.stop();

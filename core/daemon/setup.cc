@@ -14,8 +14,32 @@
 
 namespace millrace::daemon {
 
-SharedBlock* map_shared_block() {
-  void* memory = ::mmap(nullptr, sizeof(SharedBlock), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+std::string shared_block_path(const std::string& queue_directory) { return queue_directory + "/pid/shared"; }
+
+const SharedBlock* view_shared_block(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return nullptr;
+  struct stat status {};
+  void* memory = MAP_FAILED;
+  if (::fstat(fd, &status) == 0 && status.st_size == static_cast<off_t>(sizeof(SharedBlock))) {
+    memory = ::mmap(nullptr, sizeof(SharedBlock), PROT_READ, MAP_SHARED, fd, 0);
+  }
+  ::close(fd);
+  return memory == MAP_FAILED ? nullptr : static_cast<const SharedBlock*>(memory);
+}
+
+SharedBlock* map_shared_block(const std::string& path) {
+  int fd = -1;
+  if (!path.empty()) {
+    ::unlink(path.c_str());   // what children of a killed master still use is not written over
+    fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && ::ftruncate(fd, static_cast<off_t>(sizeof(SharedBlock))) != 0) {
+      ::close(fd);
+      fd = -1;
+    }
+  }
+  void* memory = ::mmap(nullptr, sizeof(SharedBlock), PROT_READ | PROT_WRITE, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+  if (fd >= 0) ::close(fd);
   MR_ASSERT(memory != MAP_FAILED);
   return new (memory) SharedBlock();
 }

@@ -6,6 +6,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
+
+#include "core/filter/shared.h"
 
 namespace millrace::daemon {
 
@@ -17,9 +20,14 @@ struct FrontSlot {
 
 struct SharedBlock {
   FrontSlot fronts[2][kMaxFronts];       // by generation parity: old and new drain side by side
+  filter::SharedFilters filters;
 };
 
-// An anonymous shared mapping, zeroed; lives until the process ends.
-SharedBlock* map_shared_block();
+// A shared mapping, zeroed; lives until the process ends.  With a path it is that of a fresh file, mode 0600, for
+// `millrace status` to look at; else, and when there can be no such file, it has no name.
+SharedBlock* map_shared_block(const std::string& path = {});
+// That of a running daemon, to be read; nullptr when there is none, or of another version.
+const SharedBlock* view_shared_block(const std::string& path);
+std::string shared_block_path(const std::string& queue_directory);
 
 }  // namespace millrace::daemon

@@ -110,7 +110,7 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Config> config, queue::Store& store,
                                              std::shared_ptr<const rewrite::Router> router, net::Resolver& resolver,
-                                             map::TableSet& tables, AgentMaker make_foreign) {
+                                             map::TableSet& tables, AgentMaker make_foreign, NoticeInspection inspect) {
   std::unique_ptr<Engine> out(new Engine);
   out->parts_ = std::make_unique<Parts>();
   Parts& parts = *out->parts_;
@@ -181,6 +181,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
   postman.lifetime = params.maximal_queue_lifetime;
   postman.bounce_log = parts.logger("bounce");
   postman.cleanup_log = parts.logger("cleanup");
+  postman.inspect = std::move(inspect);
 
   out->scheduler_ = std::make_unique<Scheduler>(std::move(rules), std::move(postman), store, *router,
                                                 [p = out->parts_.get()](const std::string& name) { return p->make(name); });

@@ -28,7 +28,7 @@ class Engine {
   static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const config::Config> config, queue::Store& store,
                                               std::shared_ptr<const rewrite::Router> router,
                                               net::Resolver& resolver, map::TableSet& tables,
-                                              AgentMaker make_foreign = nullptr);
+                                              AgentMaker make_foreign = nullptr, NoticeInspection inspect = {});
   ~Engine();
 
   // Takes over what the store holds.  Errors: of the store.

@@ -124,14 +124,13 @@ Result<void> Postman::post(const Story& story, Notice::Kind kind, const std::vec
   if (!text) return tl::unexpected(text.error());
   notice.original = *text;
 
-  auto content = std::make_shared<const std::string>(build_notice(notice));
+  std::string text_of_notice = build_notice(notice);
   queue::Entry made;
   made.envelope.queue_id = notice.queue_id;
   made.envelope.sender = to_postmaster ? rules_.double_bounce_sender : "";
   made.envelope.body = mime::BodyType::eight_bit;
   made.envelope.smtputf8 = notice.smtputf8;
   made.envelope.arrival = notice.now;
-  made.envelope.size = content->size();
   queue::RecipientState recipient;
   recipient.recipient.address = notice.to;
   recipient.recipient.original = notice.to;
@@ -139,6 +138,13 @@ Result<void> Postman::post(const Story& story, Notice::Kind kind, const std::vec
   made.queued = notice.now;
   made.single_bounce = !to_postmaster;
   made.double_bounce = to_postmaster;
+  if (rules_.inspect) {
+    const auto wanted = rules_.inspect(made, text_of_notice, to_postmaster);
+    if (!wanted) return tl::unexpected(wanted.error());
+    if (!*wanted) return {};
+  }
+  made.envelope.size = text_of_notice.size();
+  auto content = std::make_shared<const std::string>(std::move(text_of_notice));
   if (auto ok = store_.add(made, *content, -1); !ok) return ok;
 
   rules_.cleanup_log.info(notice.queue_id + ": message-id=" + notice_message_id(notice));

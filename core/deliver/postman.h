@@ -18,6 +18,10 @@
 
 namespace millrace::deliver {
 
+// internal_mail_filter_classes: looks at a notice before it is stored, and may edit it.  False: it is not to be sent.
+// Errors: it cannot be sent now. [fiber]
+using NoticeInspection = std::function<Result<bool>(queue::Entry& notice, std::string& content, bool to_postmaster)>;
+
 struct PostmanRules {
   std::string host, mail_name;
   std::string double_bounce_sender;       // full address
@@ -27,6 +31,7 @@ struct PostmanRules {
   bool long_queue_ids = false;
   std::chrono::seconds delay_warning{0}, lifetime{0};
   log::Logger bounce_log, cleanup_log;
+  NoticeInspection inspect;               // null: notices are not looked at
 };
 
 class Postman {

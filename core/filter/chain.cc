@@ -4,13 +4,22 @@
 // answers are counted in the member and become one trace line per transaction.
 #include "core/filter/chain.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <thread>
+
+#include "core/filter/element.h"
+#include "core/net/fiber.h"
 
 namespace millrace::filter {
 
 namespace {
 
 constexpr std::size_t kStages = static_cast<std::size_t>(Stage::etrn) + 1;
+
+constexpr std::int64_t kSlow = 1'000'000;   // microseconds from which on a filter's delay is logged
+constexpr std::size_t kLoggedEdits = 10, kLoggedEdit = 200;
 
 bool ends_stage(const Verdict& verdict) { return verdict.stops() && verdict.action != Action::quarantine; }
 
@@ -50,12 +59,32 @@ Context copy_for_shadow(const Context& context, mime::Envelope& envelope) {
 
 }  // namespace
 
+std::string_view traffic_name(Traffic traffic) {
+  static constexpr std::string_view kNames[] = {"inbound", "authenticated", "local", "null_sender"};
+  return kNames[static_cast<std::size_t>(traffic)];
+}
+
+Traffic traffic_of(Stage stage, const Context& context) {
+  const bool has_sender = stage == Stage::mail || stage == Stage::rcpt || stage == Stage::data || stage == Stage::eom;
+  if (has_sender && context.envelope.sender.empty()) return Traffic::null_sender;
+  if (!context.session.sasl_username.empty()) return Traffic::authenticated;
+  return context.session.is_local ? Traffic::local : Traffic::inbound;
+}
+
+void Chain::share(SharedFilters& all, unsigned process) {
+  for (const auto& filter : filters_) {
+    filter->shared = all.find(filter->name());
+    filter->process = process;
+  }
+}
+
 struct ChainSession::Member {
   std::shared_ptr<Filter> filter;
   std::unique_ptr<FilterSession> session;
   enum class Silence { none, transaction, session } silence = Silence::none;
   std::array<std::uint32_t, kStages> passes{};  // uneventful answers by stage, not yet in the trace
   std::int64_t pass_us = 0;
+  Verdict streamed;   // what was said of the content while it arrived
 };
 
 ChainSession::ChainSession(const Chain& chain, const SessionFacts& facts, TraceSink* trace, const log::Logger& log)
@@ -80,7 +109,11 @@ void ChainSession::settle(Member& member, Stage stage, Verdict& verdict, const C
   const Options& options = member.filter->options;
   if (!verdict.failure.empty()) {
     (context.log != nullptr ? *context.log : log_).warning(verdict.failure);
-    Verdict answer = options.default_action;
+    Verdict answer = options.failure_action(traffic_of(stage, context));
+    if (member.filter->shared != nullptr && !answer.stops() && member.filter->shared->in_grace(options.breaker)) {
+      answer = *default_action_verdict("tempfail");
+    }
+    for (auto& fact : verdict.facts) answer.facts.push_back(std::move(fact));
     answer.sticky = answer.sticky || verdict.sticky;
     if (answer.reason_id.empty()) answer.reason_id = std::move(verdict.reason_id);
     verdict = std::move(answer);
@@ -100,7 +133,9 @@ Verdict ChainSession::ask(Member& member, Stage stage, Context& context) {
   Turn turn(context, member.filter->options);
   const TimePoint start = SteadyClock::now();
   Verdict verdict;
-  if (member.filter->options.shadow) {
+  if (!admitted(member, stage, verdict)) {
+    verdict.sticky = session_stage(stage);
+  } else if (member.filter->options.shadow) {
     mime::Envelope envelope = context.envelope;
     Context own = copy_for_shadow(context, envelope);
     verdict = member.session->at(stage, own);
@@ -110,6 +145,10 @@ Verdict ChainSession::ask(Member& member, Stage stage, Context& context) {
   const std::int64_t latency_us = micros_since(start);
   const std::string failure = verdict.failure;
   settle(member, stage, verdict, context);
+  if (member.filter->shared != nullptr) {
+    member.filter->shared->count(verdict, !failure.empty(), member.filter->options.shadow, latency_us);
+    judge(member, stage, verdict, !failure.empty());
+  }
   if (trace_ != nullptr) {
     if (verdict.action == Action::proceed && failure.empty() && verdict.facts.empty() && verdict.score == 0) {
       ++member.passes[static_cast<std::size_t>(stage)];
@@ -153,54 +192,194 @@ Verdict ChainSession::at(Stage stage, Context& context) {
   return answer;
 }
 
+struct ChainSession::Turned {
+  Verdict verdict;
+  Journal journal;
+  std::int64_t latency_us = 0;
+};
+
+// On a fiber of its own when it is one of several.
+ChainSession::Turned ChainSession::ask_message(Member& member, Context& context, const mime::Message& message, int spool_directory) {
+  Turned turned;
+  turned.journal.spool_directory = spool_directory;
+  const TimePoint start = SteadyClock::now();
+  if (member.streamed.stops() || !member.streamed.failure.empty()) {
+    turned.verdict = std::exchange(member.streamed, {});
+    return turned;
+  }
+  if (!admitted(member, Stage::eom, turned.verdict)) return turned;
+  Turn turn(context, member.filter->options);
+  if (member.filter->options.shadow) {
+    mime::Envelope envelope = context.envelope;
+    Context own = copy_for_shadow(context, envelope);
+    turned.verdict = member.session->message(own, message, turned.journal);
+  } else {
+    turned.verdict = member.session->message(context, message, turned.journal);
+  }
+  turned.latency_us = micros_since(start);
+  return turned;
+}
+
+// Applies its edits and says what it comes to.
+Verdict ChainSession::take_message(Member& member, Turned turned, Context& context, mime::Message& message) {
+  const bool shadow = member.filter->options.shadow;
+  Verdict verdict = std::move(turned.verdict);
+  std::vector<std::string> edits;
+  if (!turned.journal.empty() && verdict.failure.empty()) {
+    edits = describe_edits(turned.journal);
+    if (!shadow && !ends_stage(verdict)) {
+      if (auto done = apply(turned.journal, context.envelope, message, nullptr); !done) {
+        verdict = Verdict::fail(member.filter->name() + ": cannot apply its edits: " + done.error().context);
+        edits.clear();
+      } else {
+        edit_log_.insert(edit_log_.end(), edits.begin(), edits.end());
+      }
+    }
+  }
+  const std::string failure = verdict.failure;
+  settle(member, Stage::eom, verdict, context);
+  if (member.filter->shared != nullptr) {
+    member.filter->shared->count(verdict, !failure.empty(), shadow, turned.latency_us);
+    judge(member, Stage::eom, verdict, !failure.empty());
+  }
+  if (member.filter->is_remote() && (!edits.empty() || verdict.stops() || turned.latency_us > kSlow)) {
+    log_message(member, verdict, edits, turned.latency_us, context);
+  }
+  if (trace_ != nullptr) note(Stage::eom, member, verdict, failure, turned.latency_us, context, std::move(edits));
+  return verdict;
+}
+
+void ChainSession::log_message(const Member& member, const Verdict& verdict, const std::vector<std::string>& edits,
+                               std::int64_t latency_us, const Context& context) const {
+  std::string line = fmt::format("{}: filter={}, action={}{}", queue_id_, member.filter->name(), action_name(verdict.action),
+                                 member.filter->options.shadow ? " (shadow)" : "");
+  if (verdict.code != 0) line += fmt::format(", code={} {}", verdict.code, verdict.enhanced);
+  line += fmt::format(", delay={:.4f}", static_cast<double>(latency_us) / 1e6);
+  for (std::size_t i = 0; i < edits.size() && i < kLoggedEdits; ++i) {
+    line += (i == 0 ? ", edits: " : "; ") + edits[i].substr(0, kLoggedEdit);
+  }
+  if (edits.size() > kLoggedEdits) line += fmt::format("; and {} more", edits.size() - kLoggedEdits);
+  (context.log != nullptr ? *context.log : log_).info(line);
+}
+
 Verdict ChainSession::message(Context& context, mime::Message& message, int spool_directory) {
   if (!context.envelope.queue_id.empty()) queue_id_ = context.envelope.queue_id;
-  Verdict answer;
+  std::vector<Member*> order;
   for (Member& member : members_) {
-    if (silent(member, Stage::eom, context)) continue;
-    const bool shadow = member.filter->options.shadow;
-    Journal journal;
-    journal.spool_directory = spool_directory;
-    Verdict verdict;
-    const TimePoint start = SteadyClock::now();
-    {
-      Turn turn(context, member.filter->options);
-      if (shadow) {
-        mime::Envelope envelope = context.envelope;
-        Context own = copy_for_shadow(context, envelope);
-        verdict = member.session->message(own, message, journal);
-      } else {
-        verdict = member.session->message(context, message, journal);
-      }
+    if (!silent(member, Stage::eom, context)) order.push_back(&member);
+  }
+  std::stable_partition(order.begin(), order.end(), [](const Member* member) { return member->session->streams(); });
+  Verdict answer;
+  for (std::size_t from = 0; from < order.size();) {
+    std::size_t to = from + 1;
+    while (to < order.size() && order[from]->filter->options.parallel && order[to]->filter->options.parallel) ++to;
+    std::vector<Turned> said(to - from);
+    if (to - from == 1) {
+      said[0] = ask_message(*order[from], context, message, spool_directory);
+    } else {
+      ask_together(std::span<Member*>(order).subspan(from, to - from), said, context, message, spool_directory);
     }
-    std::vector<std::string> edits;
-    if (!journal.empty() && verdict.failure.empty()) {
-      edits = describe_edits(journal);
-      if (!shadow && !ends_stage(verdict)) {
-        if (auto done = apply(journal, context.envelope, message, nullptr); !done) {
-          verdict = Verdict::fail(member.filter->name() + ": cannot apply its edits: " + done.error().context);
-          edits.clear();
-        } else {
-          edit_log_.insert(edit_log_.end(), edits.begin(), edits.end());
-        }
-      }
+    for (std::size_t i = from; i < to; ++i) {
+      Verdict verdict = take_message(*order[i], std::move(said[i - from]), context, message);
+      if (order[i]->filter->options.shadow || !verdict.stops()) continue;
+      if (!ends_stage(verdict) && answer.stops()) continue;
+      last_filter_ = order[i]->filter->name();
+      answer = std::move(verdict);
+      if (ends_stage(answer)) return answer;
     }
-    const std::int64_t latency_us = micros_since(start);
-    const std::string failure = verdict.failure;
-    settle(member, Stage::eom, verdict, context);
-    if (trace_ != nullptr) note(Stage::eom, member, verdict, failure, latency_us, context, std::move(edits));
-    if (shadow || !verdict.stops()) continue;
-    if (!ends_stage(verdict) && answer.stops()) continue;
-    last_filter_ = member.filter->name();
-    answer = std::move(verdict);
-    if (ends_stage(answer)) break;
+    from = to;
   }
   return answer;
+}
+
+// Each on a fiber of its own with its own view of the envelope; the last on ours.
+void ChainSession::ask_together(std::span<Member*> members, std::vector<Turned>& said, Context& context,
+                                const mime::Message& message, int spool_directory) {
+  struct Side {
+    mime::Envelope envelope;
+    net::Event done;
+    bool started = false;
+  };
+  std::vector<std::unique_ptr<Side>> sides;
+  const auto run = [&](std::size_t i, mime::Envelope& envelope) {
+    Context own = copy_for_shadow(context, envelope);
+    said[i] = ask_message(*members[i], own, message, spool_directory);
+  };
+  for (std::size_t i = 0; i + 1 < members.size(); ++i) {
+    Side& side = *sides.emplace_back(std::make_unique<Side>());
+    side.envelope = context.envelope;
+    side.started = net::Loop::current().spawn(net::Stack::session, [&run, &side, i] {
+      run(i, side.envelope);
+      side.done.set();
+    }).has_value();
+    if (!side.started) run(i, side.envelope);
+  }
+  mime::Envelope last = context.envelope;
+  run(members.size() - 1, last);
+  // They use what is ours: there is no leaving before them, also when we are canceled (so are they).
+  for (const auto& side : sides) {
+    // The worker's wait gives them their turn even now.
+    while (side->started && !side->done.wait(Deadline::never())) net::offload([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+  }
+}
+
+bool ChainSession::streams() const {
+  return std::any_of(members_.begin(), members_.end(), [](const Member& member) {
+    return member.silence == Member::Silence::none && member.session->streams();
+  });
+}
+
+template <typename Call>
+void ChainSession::stream(Context& context, Call call) {
+  if (!context.envelope.queue_id.empty()) queue_id_ = context.envelope.queue_id;
+  for (Member& member : members_) {
+    if (silent(member, Stage::eom, context) || !member.session->streams()) continue;
+    if (member.streamed.stops() || !member.streamed.failure.empty()) continue;
+    Turn turn(context, member.filter->options);
+    if (admitted(member, Stage::eom, member.streamed)) member.streamed = call(*member.session);
+  }
+}
+
+void ChainSession::stream_headers(Context& context, const std::vector<mime::Header>& headers) {
+  stream(context, [&](FilterSession& session) { return session.stream_headers(context, headers); });
+}
+
+void ChainSession::stream_body(Context& context, std::string_view bytes) {
+  stream(context, [&](FilterSession& session) { return session.stream_body(context, bytes); });
+}
+
+// --- the circuit breaker ------------------------------------------------------------------------
+
+bool ChainSession::admitted(Member& member, Stage, Verdict& verdict) {
+  SharedFilter* const shared = member.filter->shared;
+  if (shared == nullptr || shared->admits(member.filter->options.breaker)) return true;
+  if (!member.session->works()) return true;   // it will say so itself
+  verdict = Verdict::fail(member.filter->name() + ": not asked, its circuit breaker is open");
+  verdict.facts.emplace_back("breaker", "open");
+  return false;
+}
+
+void ChainSession::judge(Member& member, Stage stage, const Verdict& verdict, bool failed) {
+  const BreakerRule& rule = member.filter->options.breaker;
+  if (rule.failures == 0) return;
+  SharedFilter& shared = *member.filter->shared;
+  if (!failed) {
+    if (member.session->works()) shared.succeeded(rule);
+    return;
+  }
+  for (const auto& [name, value] : verdict.facts) {
+    if (name == "breaker") return;   // nobody was asked
+  }
+  if (stage == Stage::eom && !verdict.stops()) return;   // the content of one message opens no door
+  const bool was_open = shared.is_open();
+  shared.failed(rule);
+  if (!was_open && shared.is_open()) log_.warning(member.filter->name() + ": circuit breaker opened");
 }
 
 void ChainSession::abort() {
   for (Member& member : members_) {
     member.session->abort();
+    member.streamed = {};
     if (member.silence == Member::Silence::transaction) member.silence = Member::Silence::none;
   }
   note_passes();
@@ -228,6 +407,7 @@ void ChainSession::note(Stage stage, Member& member, const Verdict& verdict, std
   line.transaction = transaction_;
   if (context.rcpt != nullptr) line.recipient = context.rcpt->address;
   line.queue_id = queue_id_;
+  if (in_transaction_) line.sender = context.envelope.sender.empty() ? "<>" : context.envelope.sender;
   trace_->record(facts_, std::move(line));
 }
 

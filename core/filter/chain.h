@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/result.h"
+#include "core/filter/shared.h"
 #include "core/filter/verdict.h"
 #include "core/mime/envelope.h"
 #include "core/mime/message.h"
@@ -47,6 +49,7 @@ struct SessionFacts {
   unsigned long session_number = 0;     // as in the log
   unsigned client_connections = 0;      // of this client now, this one counted; 0: not counted
   std::string stress;                   // value of the parameter
+  bool is_local = false;                // one of ours by local_header_rewrite_clients, or mail that did not come by SMTP
   bool improper_pipelining = false;     // the client sent commands ahead of replies it had to wait for
 };
 
@@ -78,9 +81,17 @@ class Journal {
   const std::vector<std::string>& notes() const { return notes_; }
   const std::vector<Edit>& edits() const { return edits_; }
   std::optional<mime::Body>& body() { return body_; }
-  bool empty() const { return edits_.empty() && !body_ && !headers_; }
-  void clear() { edits_.clear(); body_.reset(); headers_.reset(); notes_.clear(); }
+  bool empty() const { return edits_.empty() && !body_ && !headers_ && !content_filter && !redirect; }
+  void clear() {
+    edits_.clear();
+    notes_.clear();
+    body_.reset();
+    headers_.reset();
+    content_filter.reset();
+    redirect.reset();
+  }
   int spool_directory = -1;
+  std::optional<std::string> content_filter, redirect;   // of the envelope
 
  private:
   std::vector<Edit> edits_;
@@ -123,16 +134,39 @@ class FilterSession {
   virtual Verdict message(Context& context, const mime::Message& message, Journal& journal) = 0;
   // The transaction is over, whatever became of it. Must not fail. [fiber]
   virtual void abort() = 0;
+  // Content while it arrives, for a filter with `stream`: the header section as the client sent it, then the body in
+  // pieces; message() follows and brings the edits.  What refuses, discards or fails here is told at the end. [fiber]
+  virtual bool streams() const { return false; }
+  virtual Verdict stream_headers(Context&, const std::vector<mime::Header>&) { return {}; }
+  virtual Verdict stream_body(Context&, std::string_view) { return {}; }
+  // Can it still be asked, or does it repeat what its failure means?
+  virtual bool works() const { return true; }
   // Is this filter told of recipients that were refused before it was asked?  Its answer is then ignored.
   virtual bool wants_rejected() const { return false; }
 };
+
+// Kinds of traffic that may have a default_action of their own.
+enum class Traffic { inbound, authenticated, local, null_sender };
+constexpr std::size_t kTraffics = 4;
+std::string_view traffic_name(Traffic traffic);
+// Of a session, or with MAIL known of a message: a null sender counts first, then who the client is.
+Traffic traffic_of(Stage stage, const Context& context);
 
 // Common keys of each filter's block: main.cf(5), smtpd_filters.
 struct Options {
   std::chrono::milliseconds timeout{0};       // 0: the filter's own
   Verdict default_action;                     // when it fails; action proceed = accept
+  std::array<std::optional<Verdict>, kTraffics> class_actions;   // default_action_inbound and so on
   bool shadow = false;                        // recorded, nothing applied
-  std::size_t max_connections = 100;
+  bool stream = false;                        // gets the content while the client sends it
+  bool parallel = false;                      // independent of its neighbours: asked about a message together with them
+  std::size_t max_connections = 100;          // over all processes
+  BreakerRule breaker;
+
+  const Verdict& failure_action(Traffic traffic) const {
+    const auto& own = class_actions[static_cast<std::size_t>(traffic)];
+    return own ? *own : default_action;
+  }
 };
 
 class Filter {
@@ -140,7 +174,11 @@ class Filter {
   virtual ~Filter() = default;
   virtual std::unique_ptr<FilterSession> open(const SessionFacts& facts) = 0;  // must not suspend
   virtual const std::string& name() const = 0;   // for log and trace: "milter:inet:127.0.0.1:8891"
+  // Its doings with a message are worth a log line: it is a program of somebody else's.
+  virtual bool is_remote() const { return false; }
   Options options;
+  SharedFilter* shared = nullptr;   // what all processes know of it; nullptr: this one is alone
+  unsigned process = 0;             // our number there
 };
 
 // One line of the decision trace.  A filter that had nothing to say at the envelope stages of a
@@ -157,6 +195,7 @@ struct TraceLine {
   unsigned transaction = 0;  // counts in the session, from 1; 0: before the first
   std::string recipient;
   std::string queue_id;
+  std::string sender;   // with MAIL known; "<>" for the null sender
 };
 class TraceSink {
  public:
@@ -168,6 +207,8 @@ class Chain {
  public:
   void add(std::shared_ptr<Filter> filter) { filters_.push_back(std::move(filter)); }
   const std::vector<std::shared_ptr<Filter>>& filters() const { return filters_; }
+  // Gives each filter its place among those of all processes.
+  void share(SharedFilters& all, unsigned process);
 
  private:
   std::vector<std::shared_ptr<Filter>> filters_;
@@ -182,6 +223,11 @@ class Chain {
 // - A shadow filter is asked with a copy of the envelope; its answer and edits are recorded and dropped.
 //   Where its answer would have ended the transaction it is silent until the next one.
 // - Each filter's deadline is the stage's, cut by the filter's timeout when it has one.
+// - Neighbours that are `parallel` are asked about a message side by side, each seeing it as it came to the first of
+//   them; their edits are applied, and their answers count, in the order of the list.
+// - Filters with `stream` are asked first at the end of a message, in the order of the list.
+// - While a filter's breaker is open it is not asked: that is a failure, answered by default_action, or put off during
+//   its grace.  A failure on the content of one message does not count where default_action accepts.
 class ChainSession {
  public:
   ChainSession(const Chain& chain, const SessionFacts& facts, TraceSink* trace, const log::Logger& log);
@@ -190,6 +236,10 @@ class ChainSession {
   Verdict at(Stage stage, Context& context);
   // Content, filter by filter, each filter's edits applied before the next is asked.
   Verdict message(Context& context, mime::Message& message, int spool_directory);
+  // Content as it arrives, for the filters with `stream`; a Context as for message().
+  bool streams() const;
+  void stream_headers(Context& context, const std::vector<mime::Header>& headers);
+  void stream_body(Context& context, std::string_view bytes);
   void abort();   // end of the transaction
   // The name of the filter behind the last stopping verdict ("" = none), for the log.
   const std::string& last_filter() const { return last_filter_; }
@@ -198,7 +248,18 @@ class ChainSession {
  private:
   struct Member;
   bool silent(const Member& member, Stage stage, const Context& context) const;
+  struct Turned;   // what a filter said of a message
   Verdict ask(Member& member, Stage stage, Context& context);
+  Turned ask_message(Member& member, Context& context, const mime::Message& message, int spool_directory);
+  Verdict take_message(Member& member, Turned turned, Context& context, mime::Message& message);
+  void ask_together(std::span<Member*> members, std::vector<Turned>& said, Context& context, const mime::Message& message,
+                    int spool_directory);
+  void log_message(const Member& member, const Verdict& verdict, const std::vector<std::string>& edits,
+                   std::int64_t latency_us, const Context& context) const;
+  template <typename Call>
+  void stream(Context& context, Call call);
+  bool admitted(Member& member, Stage stage, Verdict& verdict);
+  void judge(Member& member, Stage stage, const Verdict& verdict, bool failed);
   void settle(Member& member, Stage stage, Verdict& verdict, const Context& context);
   void note(Stage stage, Member& member, const Verdict& verdict, std::string_view failure, std::int64_t latency_us,
             const Context& context, std::vector<std::string> edits);

@@ -50,6 +50,18 @@ Result<Element> parse_element(std::string_view text) {
   return element;
 }
 
+// "5", "5/30s", "5/30s/2m".
+std::optional<BreakerRule> parse_breaker(std::string_view text) {
+  BreakerRule rule;
+  const auto parts = split(text, "/");
+  if (parts.empty() || parts.size() > 3 || text.ends_with('/')) return {};
+  const auto failures = parse_number<unsigned>(trim(parts[0]));
+  const auto open = parts.size() > 1 ? config::parse_time(trim(parts[1])) : rule.open;
+  const auto grace = parts.size() > 2 ? config::parse_time(trim(parts[2])) : rule.grace;
+  if (!failures || !open || !grace) return {};
+  return BreakerRule{*failures, *open, *grace};
+}
+
 Result<bool> set_common_option(Options& options, const KeyValue& pair) {
   const std::string &name = pair.first, &value = pair.second;
   const auto wrong = [&](std::string_view what) { return fail(Errc::config, name + ": \"" + value + "\" is " + std::string(what)); };
@@ -65,6 +77,25 @@ Result<bool> set_common_option(Options& options, const KeyValue& pair) {
     const auto number = parse_number<std::size_t>(value);
     if (!number) return wrong("not a number");
     options.max_connections = *number;
+  } else if (name == "stream" || name == "parallel") {
+    const auto on = config::parse_bool(value);
+    if (!on) return wrong("neither yes nor no");
+    (name == "stream" ? options.stream : options.parallel) = *on;
+  } else if (name == "breaker") {
+    const auto rule = parse_breaker(value);
+    if (!rule) return wrong("not FAILURES, FAILURES/TIME or FAILURES/TIME/GRACE");
+    options.breaker = *rule;
+  } else if (name == "default_action") {
+    auto verdict = default_action_verdict(value);
+    if (!verdict) return wrong("none of accept, reject, tempfail, quarantine, shutdown");
+    options.default_action = std::move(*verdict);
+  } else if (name.starts_with("default_action_")) {
+    for (std::size_t i = 0; i < kTraffics; ++i) {
+      if (name.substr(15) != traffic_name(static_cast<Traffic>(i))) continue;
+      options.class_actions[i] = default_action_verdict(value);
+      return options.class_actions[i] ? Result<bool>(true) : wrong("none of accept, reject, tempfail, quarantine, shutdown");
+    }
+    return false;
   } else {
     return false;
   }

@@ -30,7 +30,11 @@ struct Element {
 // Errors: config.
 Result<Element> parse_element(std::string_view text);
 
-// Takes one of the common keys: timeout, shadow, max_connections.  False: it is another key.  Errors:
+// "FAILURES/TIME/GRACE", the last two optional.
+std::optional<BreakerRule> parse_breaker(std::string_view text);
+
+// Takes one of the common keys: timeout shadow stream parallel max_connections breaker default_action and
+// default_action_CLASS.  False: it is another key.  Errors:
 // config, for a value that cannot be used.
 Result<bool> set_common_option(Options& options, const KeyValue& pair);
 

@@ -183,6 +183,8 @@ std::vector<std::string> describe_edits(Journal& journal) {
   for (const Edit& edit : journal.edits()) {
     if (edit.kind != Edit::Kind::replace_body) lines.push_back(printable(describe(edit)));
   }
+  if (journal.content_filter) lines.push_back("content filter " + printable(*journal.content_filter));
+  if (journal.redirect) lines.push_back("redirect to " + printable(*journal.redirect));
   if (journal.body()) lines.push_back("replace body, " + std::to_string(journal.body()->size()) + " bytes");
   return lines;
 }
@@ -202,6 +204,8 @@ Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& me
   if (draft.envid) envelope.envid = std::move(*draft.envid);
   if (draft.ret != mime::Ret::unset) envelope.ret = draft.ret;
   if (journal.body()) message.body = std::move(*journal.body());
+  if (journal.content_filter) envelope.content_filter = std::move(*journal.content_filter);
+  if (journal.redirect) envelope.redirect = std::move(*journal.redirect);
   journal.clear();
   return {};
 }

@@ -95,6 +95,7 @@ std::string format_trace(std::string_view session, const SessionFacts& facts, co
   put_some(out, "text", line.text);
   put_some(out, "reason", line.reason_id);
   put_some(out, "failure", line.failure);
+  put_some(out, "sender", line.sender);
   put_some(out, "recipient", line.recipient);
   if (line.score != 0) out += fmt::format(",\"score\":{:.3f}", line.score);
   put_number(out, "latency_us", line.latency_us);
@@ -235,7 +236,11 @@ void TraceStore::flush() {
   impl_->hurry = false;
 }
 
-Result<std::vector<std::string>> find_trace(const std::string& directory, std::string_view key) {
+namespace {
+
+// Calls `use` with each whole line of the store.
+template <typename Use>
+Result<void> each_line(const std::string& directory, Use use) {
   std::vector<std::string> files;
   DIR* const listing = ::opendir(directory.c_str());
   if (listing == nullptr) return fail(Errc::io, "open " + directory + ": " + std::strerror(errno));
@@ -243,33 +248,61 @@ Result<std::vector<std::string>> find_trace(const std::string& directory, std::s
     if (std::string_view(entry->d_name).ends_with(".jsonl")) files.push_back(directory + "/" + entry->d_name);
   }
   ::closedir(listing);
-
-  const auto each_line = [&](const auto& use) {
-    for (const std::string& file : files) {
-      std::ifstream in(file);
-      for (std::string line; std::getline(in, line);) {
-        if (!line.empty() && line.back() == '}') use(line);   // a line being written is left out
-      }
+  for (const std::string& file : files) {
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line);) {
+      if (!line.empty() && line.back() == '}') use(line);   // a line being written is left out
     }
-  };
+  }
+  return {};
+}
+
+void sort_by_time(std::vector<std::string>& lines) {
+  std::stable_sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
+    return parse_number(field(a, kWhen)).value_or(0) < parse_number(field(b, kWhen)).value_or(0);
+  });
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> find_trace(const std::string& directory, const std::function<bool(std::string_view)>& wanted) {
+  std::set<std::string> sessions;
+  if (auto read = each_line(directory, [&](const std::string& line) {
+        if (wanted(line)) sessions.emplace(field(line, kSession));
+      });
+      !read) {
+    return tl::unexpected(read.error());
+  }
+  std::vector<std::string> found;
+  if (auto read = each_line(directory, [&](const std::string& line) {
+        if (sessions.contains(std::string(field(line, kSession)))) found.push_back(line);
+      });
+      !read) {
+    return tl::unexpected(read.error());
+  }
+  sort_by_time(found);
+  return found;
+}
+
+Result<std::vector<std::string>> find_trace(const std::string& directory, std::string_view key) {
   std::set<std::pair<std::string, std::string>> wanted;   // session, transaction
-  each_line([&](const std::string& line) {
+  auto read = each_line(directory, [&](const std::string& line) {
     if (field(line, kQueueId) != key) return;
     const std::string session(field(line, kSession));
     wanted.emplace(session, field(line, kTransaction));
     wanted.emplace(session, "0");
   });
+  if (!read) return tl::unexpected(read.error());
   std::vector<std::string> found;
-  each_line([&](const std::string& line) {
+  read = each_line(directory, [&](const std::string& line) {
     const std::string_view session = field(line, kSession), id = field(line, kQueueId);
     const bool about = session == key || (id.empty() ? wanted.contains({std::string(session), std::string(field(
                                                                                                  line, kTransaction))})
                                                      : id == key);
     if (about) found.push_back(line);
   });
-  std::stable_sort(found.begin(), found.end(), [](const std::string& a, const std::string& b) {
-    return parse_number(field(a, kWhen)).value_or(0) < parse_number(field(b, kWhen)).value_or(0);
-  });
+  if (!read) return tl::unexpected(read.error());
+  sort_by_time(found);
   return found;
 }
 

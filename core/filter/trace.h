@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,5 +45,8 @@ std::string format_trace(std::string_view session, const SessionFacts& facts, co
 // transaction (or of the session before any) that came before the id was known.  A key of the form
 // "PID.NUMBER" is a session: all its lines.  Empty when there are none.  Errors: io, for the directory.
 Result<std::vector<std::string>> find_trace(const std::string& directory, std::string_view key);
+
+// All lines of the sessions in which `wanted` says yes to a line, oldest first: for what was refused and has no id.
+Result<std::vector<std::string>> find_trace(const std::string& directory, const std::function<bool(std::string_view)>& wanted);
 
 }  // namespace millrace::filter

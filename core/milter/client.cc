@@ -27,6 +27,8 @@ constexpr EventRule kOptionsRule{event::kOptions, 0, 0, MacroStage::connect};
 
 constexpr auto kAddressLife = std::chrono::seconds(5);
 constexpr auto kFarewell = std::chrono::seconds(5);
+constexpr auto kOtherProcesses = std::chrono::milliseconds(5);   // pause between looks whether one of theirs is free
+constexpr std::size_t kMostIdle = 32;
 
 Deadline after(std::chrono::seconds span) {
   return span.count() == 0 ? Deadline::never() : Deadline::after(span);   // Postfix: 0 is no limit
@@ -82,6 +84,65 @@ std::unique_ptr<filter::FilterSession> Milter::open(const filter::SessionFacts&)
   return std::make_unique<MilterSession>(*this);
 }
 
+Result<void> Milter::enter(Deadline deadline) {
+  if (auto entered = gate_.enter(deadline); !entered) return entered;
+  // The gate keeps order among ours; what others hold is looked at now and then.
+  while (shared != nullptr && !shared->enter(options.max_connections, process)) {
+    if (deadline.passed() || !net::sleep_until(Deadline::after(kOtherProcesses))) {
+      gate_.leave();
+      return fail(Errc::timeout, "no connection is free");
+    }
+  }
+  return {};
+}
+
+void Milter::leave() {
+  if (shared != nullptr) shared->leave(process);
+  gate_.leave();
+}
+
+std::optional<Milter::Idle> Milter::take_idle() {
+  while (!idle_.empty()) {
+    Idle idle = std::move(idle_.back());
+    idle_.pop_back();
+    if (idle.connection->quiet()) return idle;
+    idle.connection->close();
+    leave();
+  }
+  return {};
+}
+
+void Milter::keep_idle(Idle idle) {
+  // Somebody may be waiting for a place, here or in another process.
+  const std::size_t inside = shared != nullptr ? shared->connections.load(std::memory_order_relaxed) : gate_.inside();
+  const bool wanted = options.max_connections != 0 && inside >= options.max_connections;
+  if (wanted || idle_.size() >= kMostIdle) {
+    encode(event::kQuit, {}, idle.connection->output());
+    (void)idle.connection->flush(Deadline::after(kFarewell));
+    idle.connection->close();
+    leave();
+    return;
+  }
+  idle_.push_back(std::move(idle));
+  if (std::exchange(sweeping_, true)) return;
+  const bool swept = net::Loop::current().spawn(net::Stack::session, [self = shared_from_this()] {
+    bool awake = true;
+    while (!self->idle_.empty() && awake) {
+      awake = net::sleep_until({self->idle_.front().until}).has_value();
+      while (!self->idle_.empty() && (!awake || self->idle_.front().until <= SteadyClock::now())) {
+        const Idle old = std::move(self->idle_.front());
+        self->idle_.erase(self->idle_.begin());
+        encode(event::kQuit, {}, old.connection->output());
+        (void)old.connection->flush(Deadline::after(kFarewell));
+        old.connection->close();
+        self->leave();
+      }
+    }
+    self->sweeping_ = false;
+  }).has_value();
+  if (!swept) sweeping_ = false;
+}
+
 Result<std::vector<net::Endpoint>> Milter::addresses() {
   if (settings_.is_unix) return std::vector<net::Endpoint>{{settings_.path, 0, true}};
   const auto port = parse_number<std::uint16_t>(settings_.port);
@@ -96,6 +157,7 @@ Result<std::vector<net::Endpoint>> Milter::addresses() {
 }
 
 Result<std::unique_ptr<net::Stream>> Milter::connect(Deadline deadline) {
+  if (settings_.connector) return settings_.connector(deadline);
   const auto list = addresses();
   if (!list) return tl::unexpected(list.error());
   Error last{Errc::not_found, "no address"};
@@ -115,6 +177,7 @@ std::shared_ptr<filter::Filter> make_milter(Settings settings, filter::Options o
 
 MilterSession::~MilterSession() {
   if (connection_) {
+    // A connection that could be passed on was, by the stage "close": this session was cut off.
     encode(event::kQuit, {}, connection_->output());
     net::Loop* const loop = net::Loop::current_or_null();
     // A destructor must not wait: the farewell has a fiber of its own.
@@ -128,8 +191,18 @@ MilterSession::~MilterSession() {
   hang_up();
 }
 
+bool MilterSession::pass_on() {
+  if (!settings_.pool || state_ != State::live || options_.version < 6 || !late_failure_.empty()) return false;
+  if (transaction_) encode(event::kAbort, {}, connection_->output());
+  encode(event::kNextSession, {}, connection_->output());
+  if (!connection_->flush(Deadline::after(kFarewell))) return false;
+  in_gate_ = false;   // its place goes with it
+  filter_.keep_idle({std::exchange(connection_, nullptr), options_, SteadyClock::now() + settings_.pool_idle});
+  return true;
+}
+
 void MilterSession::quit() {
-  if (!connection_) return;
+  if (!connection_ || pass_on()) return;
   encode(event::kQuit, {}, connection_->output());
   (void)connection_->flush(Deadline::after(kFarewell));
   hang_up();
@@ -138,7 +211,7 @@ void MilterSession::quit() {
 void MilterSession::hang_up() {
   if (connection_) connection_->close();
   connection_.reset();
-  if (std::exchange(in_gate_, false)) filter_.gate().leave();
+  if (std::exchange(in_gate_, false)) filter_.leave();
 }
 
 Deadline MilterSession::deadline(const Context& context) const { return after(timeout_).earlier(context.deadline); }
@@ -150,7 +223,15 @@ Verdict MilterSession::ensure_open(Context& context) {
   if (state_ != State::fresh) return {};
   timeout_ = settings_.command_timeout;
   const Deadline until = after(settings_.connect_timeout).earlier(context.deadline);
-  if (auto entered = filter_.gate().enter(until); !entered) {
+  if (auto idle = settings_.pool ? filter_.take_idle() : std::nullopt) {
+    connection_ = std::move(idle->connection);
+    options_ = std::move(idle->options);
+    in_gate_ = true;
+    state_ = State::live;
+    agree();
+    return {};
+  }
+  if (auto entered = filter_.enter(until); !entered) {
     return broken(nullptr, label() + ": all of its " + std::to_string(filter_.options.max_connections) +
                                " connections are in use");
   }
@@ -185,12 +266,17 @@ Verdict MilterSession::negotiate(Context& context) {
     return broken(&kOptionsRule, label() + ": wants actions that were not offered");
   }
   options_ = std::move(*wanted);
+  agree();
+  return {};
+}
+
+// What was negotiated, now or by the session that had the connection before.
+void MilterSession::agree() {
   options_.protocol &= protocol_bits(options_.version);   // bits nobody offered mean nothing
   if (settings_.no_header_reply) options_.protocol |= bits::kNoReplyHeader;
   for (std::size_t stage = 0; stage < kMacroStages; ++stage) {
     if (options_.macros[stage]) own_lists_[stage] = parse_macro_names(*options_.macros[stage]);
   }
-  return {};
 }
 
 // --- one event ----------------------------------------------------------------------------------
@@ -305,6 +391,7 @@ Verdict MilterSession::refuse(const EventRule& rule, Verdict verdict) {
   if (rule.command == event::kConnect || rule.command == event::kHelo) {
     verdict.sticky = true;
     standing_ = verdict;
+    session_refused_ = true;
     state_ = State::dead;
     hang_up();
   } else if (rule.command != event::kRcpt && rule.command != event::kUnknown) {
@@ -316,7 +403,6 @@ Verdict MilterSession::refuse(const EventRule& rule, Verdict verdict) {
 Verdict MilterSession::broken(const EventRule* rule, std::string what) {
   hang_up();
   state_ = State::dead;
-  standing_ = settings_.failed;
   Verdict verdict = Verdict::fail(std::move(what));
   verdict.sticky = rule == nullptr ? !greeted_ : rule->command == event::kConnect || rule->command == event::kHelo ||
                                                      rule->command == event::kOptions;
@@ -327,9 +413,20 @@ Verdict MilterSession::misconfigured(Context& context, std::string what) {
   if (context.log != nullptr) context.log->warning(label() + ": " + what);
   hang_up();
   state_ = State::dead;
-  standing_ = settings_.misconfigured;
-  Verdict verdict = standing_;
+  misconfigured_ = true;
+  Verdict verdict = standing(transaction_ ? filter::Stage::eom : filter::Stage::connect, context);
   verdict.facts.emplace_back("failure", std::move(what));
+  return verdict;
+}
+
+// Postfix tells a filter that fails from one that asks for the impossible by the code alone.
+Verdict MilterSession::standing(Stage stage, const Context& context) const {
+  if (session_refused_) return standing_;
+  Verdict verdict = filter_.options.failure_action(filter::traffic_of(stage, context));
+  if (misconfigured_ && verdict.refuses()) {
+    verdict = Verdict::reply(verdict.code == 421 ? 421 : 451, "4.3.5", "Server configuration problem - try again later");
+    verdict.reason_id = "milter-reject";
+  }
   return verdict;
 }
 
@@ -388,7 +485,7 @@ Verdict MilterSession::at(Stage stage, Context& context) {
     }
     if (stage == Stage::connect) return {};
   }
-  if (state_ == State::dead) return standing_;
+  if (state_ == State::dead) return standing(stage, context);
   if (state_ != State::live || settled_) return {};
 
   const auto with_path = [&](const EventRule& rule) {
@@ -436,7 +533,10 @@ void MilterSession::abort() {
       }
     }
   }
-  transaction_ = settled_ = content_done_ = quarantined_ = false;
+  transaction_ = settled_ = content_done_ = quarantined_ = streamed_ = false;
+  stream_piece_.clear();
+  body_macros_.reset();
+  asked_ = {};
   quarantine_reason_.clear();
   skipped_ = 0;
 }

@@ -26,6 +26,8 @@ class Connection {
   // packet that is too large or empty. [fiber]
   Result<Packet> read(Deadline deadline);
   void close() { stream_->close(); }
+  // Nothing came in, and the other end is still there.
+  bool quiet() { return used_ == input_.size() && !stream_->readable(); }
 
  private:
   static constexpr std::size_t kOutputLimit = 64 * 1024;

@@ -20,15 +20,18 @@ bool is_over(const Verdict& verdict) { return verdict.action != Action::proceed 
 
 }  // namespace
 
+Verdict MilterSession::ready(Context& context) {
+  if (state_ != State::fresh && late_failure_.empty()) return {};
+  if (Verdict verdict = ensure_open(context); !verdict.failure.empty()) return verdict;
+  return greet(context);
+}
+
 Verdict MilterSession::message(Context& context, const mime::Message& message, filter::Journal& journal) {
-  if (state_ == State::fresh || !late_failure_.empty()) {
-    if (Verdict verdict = ensure_open(context); !verdict.failure.empty()) return verdict;
-    if (Verdict verdict = greet(context); is_over(verdict)) return verdict;
-  }
-  if (state_ == State::dead) return standing_;
+  if (Verdict verdict = ready(context); is_over(verdict)) return verdict;
+  if (state_ == State::dead) return standing(filter::Stage::eom, context);
   if (state_ != State::live || settled_) return {};
   timeout_ = settings_.content_timeout;
-  Verdict verdict = content(context, message, journal);
+  Verdict verdict = checked(context, journal, content(context, message, journal));
   timeout_ = settings_.command_timeout;
   // A refusal, or a filter that failed on the way: nothing of it is to be applied.
   if (state_ == State::dead || verdict.refuses() || verdict.action == Action::discard) journal.clear();
@@ -36,15 +39,14 @@ Verdict MilterSession::message(Context& context, const mime::Message& message, f
 }
 
 Verdict MilterSession::content(Context& context, const mime::Message& message, filter::Journal& journal) {
-  if (!has(bits::kNoHeaders)) {
-    if (Verdict verdict = headers(context, message); is_over(verdict)) return verdict;
-  }
-  if (!has(bits::kNoEndOfHeaders) && begin(kEndOfHeadersRule, context)) {
-    encode(event::kEndOfHeaders, {}, connection_->output());
-    if (Verdict verdict = finish(kEndOfHeadersRule, context); is_over(verdict)) return verdict;
-  }
-  if (!has(bits::kNoBody)) {
-    if (Verdict verdict = body(context, message.body); is_over(verdict)) return verdict;
+  if (!streamed_) {
+    if (Verdict verdict = headers(context, message.headers); is_over(verdict)) return verdict;
+    if (Verdict verdict = end_of_headers(context); is_over(verdict)) return verdict;
+    if (!has(bits::kNoBody)) {
+      if (Verdict verdict = body(context, message.body); is_over(verdict)) return verdict;
+    }
+  } else if (!stream_piece_.empty()) {
+    if (Verdict verdict = body_piece(context, std::exchange(stream_piece_, {})); is_over(verdict)) return verdict;
   }
   begin(kEndOfMessageRule, context);
   encode(event::kEndOfMessage, {}, connection_->output());
@@ -63,7 +65,8 @@ Verdict MilterSession::content(Context& context, const mime::Message& message, f
   return verdict;
 }
 
-Verdict MilterSession::headers(Context& context, const mime::Message& message) {
+Verdict MilterSession::headers(Context& context, const std::vector<mime::Header>& headers) {
+  if (has(bits::kNoHeaders)) return {};
   // The same macros go before each header: they are looked up once.
   const auto stage = static_cast<std::size_t>(MacroStage::end_of_headers);
   const auto& names = own_lists_[stage].empty() ? settings_.macros.lists[stage] : own_lists_[stage];
@@ -72,7 +75,7 @@ Verdict MilterSession::headers(Context& context, const mime::Message& message) {
     macros.clear();
   }
   const bool keep_space = has(bits::kLeadingSpace);
-  for (const mime::Header& header : message.headers) {
+  for (const mime::Header& header : headers) {
     if (header.own_received) continue;   // ours, made for this message: no filter of Postfix sees it
     if (skipped_ == event::kHeader) return {};
     skipped_ = 0;
@@ -83,13 +86,34 @@ Verdict MilterSession::headers(Context& context, const mime::Message& message) {
   return {};
 }
 
-Verdict MilterSession::body(Context& context, const mime::Body& body) {
-  const auto stage = static_cast<std::size_t>(MacroStage::end_of_message);
-  const auto& names = own_lists_[stage].empty() ? settings_.macros.lists[stage] : own_lists_[stage];
-  std::string macros;
-  if (!encode_macros(settings_.macros, names, event::kBody, context, MacroStage::end_of_message, macros)) {
-    macros.clear();
+Verdict MilterSession::end_of_headers(Context& context) {
+  if (has(bits::kNoEndOfHeaders) || !begin(kEndOfHeadersRule, context)) return {};
+  encode(event::kEndOfHeaders, {}, connection_->output());
+  return finish(kEndOfHeadersRule, context);
+}
+
+// The same for all pieces.
+const std::string& MilterSession::body_macros(Context& context) {
+  if (!body_macros_) {
+    const auto stage = static_cast<std::size_t>(MacroStage::end_of_message);
+    const auto& names = own_lists_[stage].empty() ? settings_.macros.lists[stage] : own_lists_[stage];
+    std::string macros;
+    const bool any = encode_macros(settings_.macros, names, event::kBody, context, MacroStage::end_of_message, macros);
+    body_macros_ = any ? std::move(macros) : std::string();
   }
+  return *body_macros_;
+}
+
+Verdict MilterSession::body_piece(Context& context, std::string_view piece) {
+  if (skipped_ == event::kBody) return {};
+  skipped_ = 0;
+  connection_->output() += body_macros(context);
+  encode(event::kBody, piece, connection_->output());
+  return finish(kBodyRule, context);
+}
+
+Verdict MilterSession::body(Context& context, const mime::Body& body) {
+  const std::string& macros = body_macros(context);
   for (std::uint64_t at = 0; at < body.size();) {
     if (skipped_ == event::kBody) return {};
     skipped_ = 0;
@@ -108,6 +132,33 @@ Verdict MilterSession::body(Context& context, const mime::Body& body) {
     if (Verdict verdict = finish(kBodyRule, context); is_over(verdict)) return verdict;
   }
   return {};
+}
+
+// --- content while it arrives -------------------------------------------------------------------
+
+Verdict MilterSession::stream_headers(Context& context, const std::vector<mime::Header>& list) {
+  if (Verdict verdict = ready(context); is_over(verdict)) return verdict;
+  if (state_ != State::live || settled_) return {};   // message() will say what it means
+  streamed_ = true;
+  timeout_ = settings_.content_timeout;
+  Verdict verdict = headers(context, list);
+  if (!is_over(verdict)) verdict = end_of_headers(context);
+  timeout_ = settings_.command_timeout;
+  return verdict;
+}
+
+Verdict MilterSession::stream_body(Context& context, std::string_view bytes) {
+  if (!streamed_ || state_ != State::live || settled_ || has(bits::kNoBody)) return {};
+  timeout_ = settings_.content_timeout;
+  Verdict verdict;
+  while (!bytes.empty() && !is_over(verdict)) {
+    const std::size_t take = std::min(bytes.size(), kBodyPiece - stream_piece_.size());
+    stream_piece_.append(bytes.substr(0, take));
+    bytes.remove_prefix(take);
+    if (stream_piece_.size() == kBodyPiece) verdict = body_piece(context, std::exchange(stream_piece_, {}));
+  }
+  timeout_ = settings_.command_timeout;
+  return verdict;
 }
 
 bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Journal& journal, Verdict& problem) {
@@ -151,6 +202,7 @@ bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Jo
     case answer::kReplaceBody: problem = replace_body(packet, context, journal); return true;
     default: return false;
   }
+  if (settings_.header_checks && !check_header(edit, context)) return true;
   journal.add(std::move(edit));
   return true;
 }

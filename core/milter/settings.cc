@@ -57,6 +57,11 @@ std::shared_ptr<filter::Filter> Reader::read(std::string_view element, bool with
   for (const filter::KeyValue& pair : parsed->keys) {
     if (!block_key(pair)) return {};
   }
+  settings_.header_checks = host_.header_checks;
+  settings_.cleanup_log = host_.cleanup_log;
+  for (auto& action : options_.class_actions) {
+    if (action && action->stops()) action->reason_id = action->refuses() ? "milter-reject" : "milter-hold";
+  }
   return make_milter(std::move(settings_), std::move(options_));
 }
 
@@ -95,6 +100,13 @@ bool Reader::block_key(const filter::KeyValue& pair) {
   if (name == "command_timeout") return time(name, value, settings_.command_timeout);
   if (name == "content_timeout") return time(name, value, settings_.content_timeout);
   if (name == "default_action") return default_action(value);
+  if (name == "pool" || name == "pool_idle") {
+    if (name == "pool_idle") return time(name, value, settings_.pool_idle);
+    const auto on = config::parse_bool(value);
+    if (!on) return wrong("pool: \"" + value + "\" is neither yes nor no");
+    settings_.pool = *on;
+    return true;
+  }
   if (name == "protocol") return protocol(value);
   const auto taken = filter::set_common_option(options_, pair);
   if (!taken) return wrong(taken.error().context);
@@ -115,12 +127,7 @@ bool Reader::default_action(std::string_view word) {
     return wrong("default_action \"" + std::string(word) + "\" is none of accept, reject, tempfail, quarantine, shutdown");
   }
   if (verdict->stops()) verdict->reason_id = verdict->refuses() ? "milter-reject" : "milter-hold";
-  options_.default_action = settings_.failed = settings_.misconfigured = *verdict;
-  if (verdict->refuses()) {
-    settings_.misconfigured = Verdict::reply(verdict->code == 421 ? 421 : 451, "4.3.5",
-                                             "Server configuration problem - try again later");
-    settings_.misconfigured.reason_id = "milter-reject";
-  }
+  options_.default_action = *verdict;
   return true;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,7 +15,9 @@
 
 #include "core/config/config.h"
 #include "core/filter/chain.h"
+#include "core/map/table.h"
 #include "core/milter/macros.h"
+#include "core/net/stream.h"
 
 namespace millrace::milter {
 
@@ -26,9 +29,14 @@ struct Settings {
   std::chrono::seconds connect_timeout{30}, command_timeout{30}, content_timeout{300};
   std::uint32_t version = 6;
   bool no_header_reply = false;         // the filter does not answer headers (milter_protocol)
-  filter::Verdict failed;               // what a dead, late or babbling filter means
-  filter::Verdict misconfigured;        // what a filter's unusable request means
   std::int64_t body_limit = 0;          // octets of a replacement body; 0: none
+  // The protocol's QUIT_NC: a connection goes to the next SMTP session without a new negotiation.  Not all filters
+  // know it (libmilter does), so it has to be asked for.
+  bool pool = false;
+  std::chrono::seconds pool_idle{5};
+  std::shared_ptr<const map::Maps> header_checks;   // milter_header_checks
+  log::Logger cleanup_log = log::Logger();                          // for what they find
+  std::function<Result<std::unique_ptr<net::Stream>>(Deadline)> connector;   // of tests, in place of a socket
   MacroSettings macros;
 };
 
@@ -36,6 +44,8 @@ struct Settings {
 struct Host {
   std::string parameter = "smtpd_milters";   // for messages
   config::Location where;
+  std::shared_ptr<const map::Maps> header_checks;   // milter_header_checks
+  log::Logger cleanup_log = log::Logger();
   bool chroot = false;                       // unix: paths are below queue_directory
   std::function<std::optional<Hop>(std::string_view address, bool is_sender)> route;   // see macros.h
 };

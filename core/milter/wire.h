@@ -18,7 +18,8 @@ namespace millrace::milter {
 namespace event {
 inline constexpr char kOptions = 'O', kMacros = 'D', kConnect = 'C', kHelo = 'H', kMail = 'M', kRcpt = 'R',
                       kData = 'T', kUnknown = 'U', kHeader = 'L', kEndOfHeaders = 'N', kBody = 'B',
-                      kEndOfMessage = 'E', kAbort = 'A', kQuit = 'Q';
+                      kEndOfMessage = 'E', kAbort = 'A', kQuit = 'Q',
+                      kNextSession = 'K';   // the connection stays, for another client
 }
 // Filter to MTA.
 namespace answer {

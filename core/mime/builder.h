@@ -37,6 +37,9 @@ class MessageBuilder {
   Result<void> finish();
   // Octets seen so far.
   std::uint64_t size() const { return size_; }
+  // Is the header section complete?  Then what is seen of the message so far.
+  bool in_body() const { return in_body_; }
+  const Message& message() const { return message_; }
   Message take() { return std::move(message_); }
 
  private:

@@ -66,6 +66,8 @@ struct ServiceContext {
   std::string name;                  // as in master.cf
   log::Logger log, cleanup_log;      // programs smtpd and cleanup
   filter::Chain chain;
+  // The chain of a client (smtpd_milter_maps); null: `chain`.  What it gives lives as long as this.
+  std::function<const filter::Chain*(const std::string& client_address)> chain_for;
   MessageSink* sink = nullptr;
   net::Resolver* resolver = nullptr;
   filter::TraceSink* trace = nullptr;

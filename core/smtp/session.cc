@@ -166,7 +166,9 @@ bool Session::send(Reply& reply) {
 }
 
 Reply Session::greet() {
-  chain_ = std::make_unique<filter::ChainSession>(service_.chain, facts_, service_.trace, log_);
+  facts_.is_local = service_.is_local_client(socket_address_, facts_);
+  const filter::Chain& chain = service_.chain_for ? *service_.chain_for(facts_.client_address) : service_.chain;
+  chain_ = std::make_unique<filter::ChainSession>(chain, facts_, service_.trace, log_);
   sticky_.reset();
   access_denied_ = false;
   where_ = "CONNECT";

@@ -113,6 +113,7 @@ class Session {
   Reply skip_chunk(Reply reply);
   std::optional<Reply> begin_content(DataDecoder::Form form, const Input& input);
   void take(std::string& canonical);
+  void stream_content();            // to filters that get it while it arrives
   Reply end_of_message();
   Reply finish_message();
   Reply deliver(mime::Message& message);

@@ -44,6 +44,7 @@ std::optional<Reply> Session::begin_content(DataDecoder::Form form, const Input&
   const auto ends = bare_newline_ == BareNewline::no ? DataDecoder::LineEnds::lenient : DataDecoder::LineEnds::strict;
   current.content = std::make_unique<Content>(form, ends, params_.cleanup_replace_stray_cr_lf ? ' ' : '\r',
                                               service_.builder_limits, mime::Body(service_.sink->spool_directory()));
+  current.content->streams = !current.discard && chain_->streams();
   return {};
 }
 
@@ -67,10 +68,33 @@ void Session::take(std::string& canonical) {
         log_.warning(fmt::format("{}: {}", transaction_->envelope.queue_id, added.error().context));
       }
     }
+    if (content.fault == ContentFault::none && content.streams) stream_content();
     // What is lost already needs no space.
     if (content.fault != ContentFault::none) (void)content.builder.take();
   }
   canonical.clear();
+}
+
+void Session::stream_content() {
+  Content& content = *transaction_->content;
+  if (!content.builder.in_body()) return;
+  filter::Context context{.session = facts_, .envelope = transaction_->envelope};
+  context.deadline = Deadline::after(std::chrono::hours(1));
+  context.log = &log_;
+  const mime::Message& message = content.builder.message();
+  if (!std::exchange(content.headers_streamed, true)) chain_->stream_headers(context, message.headers);
+  constexpr std::size_t kPiece = 64 * 1024;
+  std::string piece;
+  while (content.streamed < message.body.size()) {
+    piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, message.body.size() - content.streamed)));
+    const auto got = message.body.read_at(content.streamed, piece);
+    if (!got || *got == 0) {
+      content.fault = ContentFault::io;
+      return;
+    }
+    content.streamed += *got;
+    chain_->stream_body(context, std::string_view(piece).substr(0, *got));
+  }
 }
 
 Reply Session::receive_data() {
@@ -219,6 +243,8 @@ Reply Session::finish_message() {
   if (current.content->fault == ContentFault::none) {
     if (const Result<void> finished = current.content->builder.finish(); !finished) {
       current.content->fault = fault_of(finished.error());
+    } else if (current.content->headers_streamed) {
+      stream_content();
     }
   }
   if (std::optional<Reply> fault = content_fault()) return *fault;

@@ -32,6 +32,9 @@ struct Content {
   mime::MessageBuilder builder;
   std::uint64_t size = 0;          // canonical octets
   ContentFault fault = ContentFault::none;
+  bool streams = false;            // a filter gets it while it arrives
+  bool headers_streamed = false;
+  std::uint64_t streamed = 0;      // octets of the body
 };
 
 struct Transaction {

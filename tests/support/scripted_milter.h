@@ -108,7 +108,8 @@ class ScriptedMilter {
       }
       note(std::move(line));
       if (command == 'Q') return;
-      if (command == 'D' || command == 'A') continue;
+      if (command == 'K' && !script_(command, data)) return;
+      if (command == 'D' || command == 'A' || command == 'K') continue;
       const auto out = script_(command, data);
       if (!out) return;
       send_all(fd, *out);

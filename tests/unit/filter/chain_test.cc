@@ -3,6 +3,8 @@
 #include <map>
 
 #include "core/filter/chain.h"
+#include "core/filter/element.h"
+#include "tests/support/on_loop.h"
 
 using namespace millrace;
 using namespace millrace::filter;
@@ -225,4 +227,93 @@ TEST_CASE("chain: a filter's deadline is the stage's, cut by its own timeout", "
   context.deadline = Deadline::after(std::chrono::seconds(1));
   session.at(Stage::mail, context);
   CHECK(seen.at == context.deadline.at);
+}
+
+TEST_CASE("chain: a circuit breaker opens after failures, is answered by default_action, and lets one probe through", "[filter][breaker]") {
+  auto shared = std::make_unique<SharedFilters>();
+  Bench bench;
+  Script failing;
+  failing.answers[Stage::mail] = Verdict::fail("it is down");
+  ScriptedFilter& filter = bench.add("a", failing);
+  filter.options.breaker = BreakerRule{2, std::chrono::seconds(0), std::chrono::seconds(0)};
+  filter.options.default_action = *default_action_verdict("accept");
+  bench.chain.share(*shared, 0);
+  const auto mail = [&] {
+    Context context{.session = bench.facts, .envelope = bench.envelope};
+    bench.session.reset();
+    return bench.open().at(Stage::mail, context);
+  };
+  mail();
+  CHECK_FALSE(filter.shared->is_open());
+  mail();
+  CHECK(filter.shared->is_open());
+  CHECK(bench.diary.size() == 2);
+  filter.options.breaker.open = std::chrono::seconds(100);
+  filter.shared->open_until_us = INT64_MAX;
+  CHECK(mail().action == Action::proceed);
+  CHECK(bench.diary.size() == 2);   // not asked
+  filter.options.breaker.grace = std::chrono::seconds(100);
+  CHECK(mail().action == Action::tempfail);
+  filter.shared->open_until_us = 1;
+  filter.shared->probe_until_us = 0;
+  mail();
+  CHECK(bench.diary.size() == 3);   // one may try
+  filter.shared->open_until_us = 1;
+  filter.shared->probe_until_us = INT64_MAX;
+  mail();
+  CHECK(bench.diary.size() == 3);   // and no second one meanwhile
+  CHECK(status_text(*shared).find("filter a: calls=6") != std::string::npos);
+  CHECK(prometheus_text(*shared).find("millrace_filter_failures_total{filter=\"a\"} 6") != std::string::npos);
+}
+
+TEST_CASE("chain: a failure on a message's content opens no breaker towards accept", "[filter][breaker]") {
+  auto shared = std::make_unique<SharedFilters>();
+  Bench bench;
+  Script failing;
+  failing.answers[Stage::eom] = Verdict::fail("it chokes on this");
+  ScriptedFilter& filter = bench.add("a", failing);
+  filter.options.breaker.failures = 1;
+  bench.chain.share(*shared, 0);
+  Context context{.session = bench.facts, .envelope = bench.envelope};
+  bench.open().message(context, bench.message, -1);
+  CHECK_FALSE(filter.shared->is_open());
+}
+
+TEST_CASE("chain: connections are counted over all processes and forgotten with a process", "[filter]") {
+  auto shared = std::make_unique<SharedFilters>();
+  SharedFilter* const slot = shared->find("x");
+  REQUIRE(slot == shared->find("x"));
+  CHECK(shared->find("y") != slot);
+  CHECK(slot->enter(2, 0));
+  CHECK(slot->enter(2, 1));
+  CHECK_FALSE(slot->enter(2, 0));
+  shared->forget_process(1);
+  CHECK(slot->enter(2, 0));
+  slot->leave(0);
+  CHECK(slot->connections == 1);
+}
+
+TEST_CASE("chain: parallel filters see the same message; their edits come in list order", "[filter][parallel]") {
+  test::on_loop([&] {
+    Bench bench;
+    for (const char* name : {"a", "b", "c"}) {
+      Script script;
+      script.edits.push_back({Edit::Kind::add_header, 0, std::string("X-") + name, "1", false});
+      bench.add(name, script).options.parallel = std::string_view(name) != "c";
+    }
+    Context context{.session = bench.facts, .envelope = bench.envelope};
+    CHECK_FALSE(bench.open().message(context, bench.message, -1).stops());
+    CHECK(std::count(bench.diary.begin(), bench.diary.end(), "a message 0") == 1);
+    CHECK(std::count(bench.diary.begin(), bench.diary.end(), "b message 0") == 1);
+    CHECK(bench.diary.back() == "c message 2");
+    std::string names;
+    for (const auto& header : bench.message.headers) names += std::string(header.name()) + " ";
+    CHECK(names == "X-a X-b X-c ");
+  });
+}
+
+TEST_CASE("chain: the breaker's rule as text", "[filter][breaker]") {
+  CHECK(parse_breaker("5")->failures == 5);
+  CHECK(parse_breaker("5/10s/2m")->grace == std::chrono::minutes(2));
+  for (const char* text : {"", "x", "5/", "5/x", "1/2/3/4"}) CHECK_FALSE(parse_breaker(text));
 }

@@ -24,13 +24,15 @@ ScriptedMilter::Script always(std::string answer) {
 // An SMTP session as the chain sees it.
 class Client {
  public:
-  explicit Client(const ScriptedMilter& milter, const std::string& main_cf = "", const std::string& block = "") {
+  explicit Client(const ScriptedMilter& milter, const std::string& main_cf = "", const std::string& block = "",
+                  std::shared_ptr<const map::Maps> header_checks = nullptr) {
     config::Findings findings;
     const auto config = config::Config::from_text(
         "myhostname = mx.example\nmilter_connect_macros=j {client_addr}\nmilter_helo_macros=\nmilter_mail_macros=i {mail_addr}\n"
         "milter_rcpt_macros=\nmilter_data_macros=\nmilter_end_of_header_macros=i\nmilter_end_of_data_macros=\n"
         "milter_connect_timeout=2s\nmilter_command_timeout=1s\nmilter_content_timeout=1s\n" + main_cf, "", findings);
     milter::Host host;
+    host.header_checks = std::move(header_checks);
     findings = {};
     const std::string service = "unix:" + milter.path();
     auto filters = milter::make_filters(*config, config->params(), block.empty() ? service : "{" + service + "," + block + "}",
@@ -53,6 +55,13 @@ class Client {
   filter::Verdict message() {
     filter::Context context{.session = facts, .envelope = envelope};
     return session->message(context, content, -1);
+  }
+  // The content as it arrives, the body in pieces of `step`.
+  void stream(std::size_t step) {
+    filter::Context context{.session = facts, .envelope = envelope};
+    session->stream_headers(context, content.headers);
+    const std::string& body = content.body.memory();
+    for (std::size_t at = 0; at < body.size(); at += step) session->stream_body(context, std::string_view(body).substr(at, step));
   }
   filter::Verdict whole() {
     for (const auto& [stage, typed] : {std::pair(Stage::connect, ""sv), {Stage::helo, "h"sv}, {Stage::mail, "<a@b>"sv},
@@ -366,5 +375,122 @@ TEST_CASE("milter session: nobody listens", "[milter]") {
     CHECK(verdict.action == Action::tempfail);
     CHECK(verdict.sticky);
     CHECK(client.at(Stage::mail, "<a@b>").code == 451);
+  });
+}
+
+TEST_CASE("milter session: a pooled connection serves the next session without a new negotiation", "[milter]") {
+  ScriptedMilter peer(kAll, always(packet('c')));
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "pool=yes, pool_idle=1s");
+    client.at(Stage::connect);
+    client.at(Stage::mail, "<a@b>");
+    client.session->abort();
+    client.at(Stage::close);
+    client.open();
+    client.at(Stage::connect);
+    CHECK(client.at(Stage::mail, "<b@b>").action == Action::proceed);
+    client.session->abort();
+    client.at(Stage::close);
+    REQUIRE(net::sleep_until(Deadline::after(1100ms)));
+  });
+  Events seen;
+  for (const std::string& line : peer.events()) {
+    if (line[0] != 'D') seen.push_back(line);
+  }
+  CHECK(seen == Events{"C c.example|4\x04\xd2" "192.0.2.7|", "M <a@b>|", "A", "K", "C c.example|4\x04\xd2" "192.0.2.7|", "M <b@b>|", "A", "K", "Q"});
+}
+
+TEST_CASE("milter session: a pooled connection that was closed meanwhile is not used", "[milter]") {
+  ScriptedMilter peer(kAll, [](char command, const std::string&) -> std::optional<std::string> {
+    if (command == 'K') return std::nullopt;
+    return command == 'O' ? "" : packet('c');
+  });
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "pool=yes");
+    client.at(Stage::connect);
+    client.at(Stage::close);
+    REQUIRE(net::sleep_until(Deadline::after(50ms)));
+    client.open();
+    CHECK(client.at(Stage::connect).action == Action::proceed);
+    CHECK(client.at(Stage::mail, "<a@b>").action == Action::proceed);
+    client.at(Stage::close);
+  });
+}
+
+TEST_CASE("milter session: stream=yes sends the content while it arrives", "[milter]") {
+  const std::size_t step = GENERATE(std::size_t{1000}, std::size_t{70000}, std::size_t{200000});
+  ScriptedMilter peer(kAll, [](char command, const std::string&) {
+    return command == 'O' ? "" : command == 'E' ? packet('h', "X-Done\0yes\0"sv) + packet('c') : packet('c');
+  });
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "stream=yes");
+    client.header("A", "1");
+    REQUIRE(client.content.body.append(std::string(140000, 'x') + "\r\n"));
+    client.at(Stage::connect);
+    client.at(Stage::mail, "<a@b>");
+    REQUIRE(client.session->streams());
+    client.stream(step);
+    CHECK(client.message().action == Action::proceed);
+    CHECK(client.content.find("X-Done") != nullptr);
+    client.at(Stage::close);
+  });
+  Events seen;
+  for (const std::string& line : peer.events()) {
+    if (line[0] != 'D') seen.push_back(line);
+  }
+  CHECK(seen == Events{"C c.example|4\x04\xd2" "192.0.2.7|", "M <a@b>|", "L A|1|", "N", "B (65535 octets)", "B (65535 octets)", "B (8932 octets)", "E", "Q"});
+}
+
+TEST_CASE("milter session: a refusal of streamed content is told at the end", "[milter]") {
+  ScriptedMilter peer(kAll, [](char command, const std::string&) {
+    return command == 'O' ? "" : command == 'L' ? packet('y', "554 5.7.1 no\0"sv) : packet('c');
+  });
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "stream=yes");
+    client.header("A", "1");
+    REQUIRE(client.content.body.append("x\r\n"));
+    client.at(Stage::mail, "<a@b>");
+    client.stream(1);
+    CHECK(client.message().code == 554);
+  });
+}
+
+TEST_CASE("milter session: milter_header_checks judge what a filter adds", "[milter]") {
+  struct Case { std::string_view header; Action action; std::string_view kept; };
+  const auto c = GENERATE(values<Case>({{"X-Flag", Action::quarantine, "X-Flag"}, {"X-Drop", Action::discard, ""}, {"X-Bad", Action::reject, ""},
+                                        {"X-Edit", Action::proceed, "X-New"}, {"X-Gone", Action::proceed, ""}, {"X-Route", Action::proceed, "X-Route"},
+                                        {"X-Pre", Action::proceed, "X-Pre"}, {"X-Fine", Action::proceed, "X-Fine"}}));
+  CAPTURE(c.header);
+  map::TableSet tables({});
+  auto maps = map::Maps::open(tables, "pcre:{{/^X-Flag:\\s+yes/ HOLD spam}, {/^X-Drop/ DISCARD}, {/^X-Bad/ REJECT bad mark}, "
+                                      "{/^X-Edit: (.*)/ REPLACE X-New: $1}, {/^X-Gone/ IGNORE}, {/^X-Route/ FILTER smtp:[127.0.0.1]:26}, {/^X-Pre/ PREPEND A: b}}");
+  REQUIRE(maps);
+  ScriptedMilter peer(kAll, [&](char command, const std::string&) {
+    return command == 'O' ? "" : command == 'E' ? packet('h', std::string(c.header) + "\0yes\0"s) + packet('c') : packet('c');
+  });
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "", std::make_shared<const map::Maps>(std::move(*maps)));
+    client.header("A", "1");
+    CHECK(client.whole().action == c.action);
+    CHECK(client.content.headers.size() == (c.kept.empty() ? 1u : 2u));
+    if (!c.kept.empty()) CHECK(client.content.headers.back().name() == c.kept);
+    CHECK(client.envelope.content_filter == (c.header == "X-Route" ? "smtp:[127.0.0.1]:26" : ""));
+  });
+}
+
+TEST_CASE("milter session: default_action by traffic class", "[milter]") {
+  struct Case { std::string_view sender, login; bool local; Action action; };
+  const auto c = GENERATE(values<Case>({{"a@b", "", false, Action::proceed}, {"", "", false, Action::reject}, {"a@b", "joe", false, Action::tempfail},
+                                        {"a@b", "", true, Action::quarantine}, {"", "joe", true, Action::reject}}));
+  ScriptedMilter peer(kAll, [](char command, const std::string&) -> std::optional<std::string> {
+    if (command == 'E') return std::nullopt;
+    return command == 'O' ? "" : packet('c');
+  });
+  test::on_loop_to_end([&] {
+    Client client(peer, "", "default_action=accept, default_action_null_sender=reject, default_action_authenticated=tempfail, default_action_local=quarantine");
+    client.facts.sasl_username = c.login;
+    client.facts.is_local = c.local;
+    client.envelope.sender = c.sender;
+    CHECK(client.whole().action == c.action);
   });
 }

@@ -63,7 +63,7 @@ TEST_CASE("milter settings: parameters are the defaults of all services", "[milt
   const Settings& settings = r.milter(0).settings();
   CHECK(settings.version == 2);
   CHECK(settings.no_header_reply);
-  CHECK(settings.failed.action == filter::Action::quarantine);
+  CHECK(r.milter(0).options.default_action.action == filter::Action::quarantine);
   CHECK(settings.macros.defaults ==
         std::vector<std::pair<std::string, std::string>>{{"{local}", "here"}, {"{long}", "a b"}, {"x", "1"}});
   CHECK(settings.macros.lists[0] == std::vector<std::string>{"j", "{y}", "z"});
