@@ -76,20 +76,8 @@ Result<std::vector<std::string>> AddressMapper::look_up(const NamedMaps& maps, s
     if (propagate && !extension.empty()) one.insert(std::min(one.rfind('@'), one.size()), extension);
     if (!one.empty()) out.push_back(std::move(one));
   };
-  const auto word = [](const Token& token) { return token.kind != Token::Kind::special; };
-  for (AddressSpan& span : find_addresses(text, kMaxResultTokens)) {
-    if (!span.phrase) {
-      add(std::move(span.tokens));
-      continue;
-    }
-    // "a@x b@y": blanks separate as commas do.
-    for (auto from = span.tokens.begin(); from != span.tokens.end();) {
-      auto to = from + 1;
-      while (to != span.tokens.end() && !(word(*(to - 1)) && word(*to))) ++to;
-      add(Tokens(from, to));
-      from = to;
-    }
-  }
+  // "a@x b@y": blanks separate as commas do.
+  for (Tokens& tokens : find_addresses(text, kMaxResultTokens)) add(std::move(tokens));
   if (out.empty()) {
     return fail(Errc::temporary, fmt::format("{}: no address in the result for {}", maps.name, address.substr(0, 300)));
   }

@@ -65,6 +65,7 @@ Result<std::shared_ptr<const Cleanup>> Cleanup::make(const config::Params& param
     if (!places) return tl::unexpected(places.error());
     row.mapping.places = *places;
   }
+  out->log_ = log::Logger(params.syslog_name + "/cleanup");
   for (const std::string_view word : split(params.masquerade_domains, ", \t\r\n")) out->masquerade_domains_.emplace_back(word);
   auto exceptions = map::MatchList::open(tables, params.masquerade_exceptions, map::MatchList::Kind::string, false);
   if (!exceptions) return fail("masquerade_exceptions", exceptions.error());
@@ -96,7 +97,9 @@ Result<void> Cleanup::apply_canonical(const Mapping& mapping, std::string& addre
     address = std::move(found->front());
     if (itself) return {};
   }
-  return fail(Errc::temporary, fmt::format("unreasonable {} nesting for {}", mapping.name, short_name(address)));
+  // As Postfix: wherever it stands now.
+  log_.warning(fmt::format("unreasonable {} map nesting for {}", mapping.name, printable(short_name(address))));
+  return {};
 }
 
 Result<void> Cleanup::masquerade(std::string& address) const {
@@ -203,10 +206,10 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
   };
   const auto copy_to = [&](std::string_view address) -> Result<void> {
     mime::Recipient copy;
-    copy.original = address;
     copy.notify = mime::kNotifyNever;
     copy.address = router_->rewrite(map::unquote_address(address));
     if (auto done = apply_tables(copy.address, kEnvelopeRecipient); !done) return done;
+    copy.original = copy.address;
     return take(std::move(copy));
   };
   const auto copy_for = [&](const Mapping& mapping, const std::string& address) -> Result<void> {
@@ -240,14 +243,14 @@ Result<void> Cleanup::headers(mime::Message& message, HeaderContext context, boo
     if (!sender_field && !is_recipient_field(header.name())) continue;
     const Place place = sender_field ? kHeaderSender : kHeaderRecipient;
     std::string value(header.raw_value());
-    const auto changed = edit_addresses(value, limit, [&](const Tokens& tokens) -> Result<std::optional<std::string>> {
+    const auto changed = edit_addresses(value, header.text().size() - value.size(), limit, [&](const Tokens& tokens) -> Result<std::optional<std::string>> {
       Tokens rewritten = tokens;
       rewrite_tokens(rewritten, rules);
       std::string address = internal_text(rewritten);
       if (map) {
         if (auto done = apply_tables(address, place); !done) return tl::unexpected(done.error());
       }
-      if (address.empty() || address == internal_text(tokens)) return std::optional<std::string>();
+      if (address == internal_text(tokens)) return std::optional<std::string>();
       return std::optional<std::string>(std::move(address));
     });
     if (!changed) return tl::unexpected(changed.error());

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/log.h"
 #include "core/base/result.h"
 #include "core/config/config.h"
 #include "core/map/table.h"
@@ -63,6 +64,7 @@ class Cleanup {
   std::vector<std::string> masquerade_domains_;
   map::MatchList masquerade_exceptions_;
   unsigned masquerade_places_ = 0;
+  log::Logger log_;
 };
 
 }  // namespace millrace::rewrite

@@ -33,8 +33,9 @@ Result<void> GenericMaps::header(std::string& field) const {
   if (colon == field.npos) return {};
   const std::string_view name = trim(std::string_view(field).substr(0, colon));
   if (!is_sender_field(name) && !is_recipient_field(name)) return {};
-  std::string value = field.substr(colon + 1);
-  const auto changed = edit_addresses(value, token_limit_, [&](const Tokens& tokens) -> Result<std::optional<std::string>> {
+  const std::string_view end = std::string_view(field).ends_with("\r\n") ? "\r\n" : "";
+  std::string value = field.substr(colon + 1, field.size() - colon - 1 - end.size());
+  const auto changed = edit_addresses(value, colon + 1, token_limit_, [&](const Tokens& tokens) -> Result<std::optional<std::string>> {
     std::string before = internal_text(tokens);
     auto mapped = address(before);
     if (!mapped) return tl::unexpected(mapped.error());
@@ -42,7 +43,7 @@ Result<void> GenericMaps::header(std::string& field) const {
     return std::optional<std::string>(std::move(*mapped));
   });
   if (!changed) return tl::unexpected(changed.error());
-  if (*changed) field.replace(colon + 1, field.npos, value);
+  if (*changed) field.replace(colon + 1, field.npos, value.append(end));
   return {};
 }
 

@@ -450,7 +450,6 @@ Result<std::string> TableRouter::unlisted(std::string_view asked, Role role, std
     if (*there) return std::string();
   }
   const bool alias = route.address_class == AddressClass::virtual_alias;
-  if (alias && !resolved->moved) return unknown(params_.unknown_virtual_alias_reject_code, "virtual alias");
   if (route.transport == "error") return say(alias ? params_.unknown_virtual_alias_reject_code : 550, route.nexthop);
   if (route.transport == "retry") return say(450, route.nexthop);
 

@@ -48,7 +48,7 @@ class Router {
   virtual bool is_deliverable_syntax(std::string_view address) const = 0;
   // Is this address unknown in its class? (reject_unlisted_recipient, reject_unlisted_sender) "" = known, else the
   // reply text: "User unknown in relay recipient table"; `code` receives the value of the class's code parameter.
-  // A text that comes from a table (error, retry) may begin with an enhanced code of its own: "5.7.1 closed for
+  // A text that comes from routing (error, retry) may begin with an enhanced code of its own: "5.7.1 closed for
   // mail".  `other`: the other side of the transaction as far as it is known, for sender-dependent tables.
   enum class Role { recipient, sender };
   virtual Result<std::string> unlisted(std::string_view address, Role role, std::string_view other, int* code) const = 0;

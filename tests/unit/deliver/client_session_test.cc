@@ -81,7 +81,7 @@ TEST_CASE("deliver session: smtp_generic_maps in envelope and headers, not in th
     f.options.generic = made("inline:{{s@sender.example=s@out.example}, {a@dest.example=a@out.example}}");
     const std::string sent = f.talk({"220 x\r\n", "250 x\r\n", "250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 2.0.0 ok\r\n", "221 x\r\n"});
     CHECK(sent == "EHLO localhost\r\nMAIL FROM:<s@out.example>\r\nRCPT TO:<a@out.example>\r\nRCPT TO:<\"b 2\"@dest.example>\r\nDATA\r\n"
-                  "From: s@out.example\r\nTo: A <a@out.example>,\r\n x@dest.example\r\n\r\nTo: a@dest.example\r\n.\r\nQUIT\r\n");
+                  "From: s@out.example\r\nTo: A <a@out.example>, x@dest.example\r\n\r\nTo: a@dest.example\r\n.\r\nQUIT\r\n");
   }
   SECTION("a table that fails defers, and nothing was sent") {
     f.options.generic = made("fail:x");

@@ -58,8 +58,8 @@ TEST_CASE("generic: extensions travel when told", "[rewrite][generic]") {
 
 TEST_CASE("generic: address fields, and nothing else of them", "[rewrite][generic]") {
   const auto maps = generic(kMaps);
-  CHECK(header(*maps, "From: \"In, side\" <in@dest.example> (me)\r\n") == "From: \"In, side\" <out@public.example> (me)\r\n");
-  CHECK(header(*maps, "To: y@inside.example,\r\n x@other.example\r\n") == "To: y@public.example,\r\n x@other.example\r\n");
+  CHECK(header(*maps, "From: \"In, side\" <in@dest.example> (me)\r\n") == "From: \"In, side\" <out@public.example>(me)\r\n");
+  CHECK(header(*maps, "To: y@inside.example,\r\n x@other.example\r\n") == "To: y@public.example, x@other.example\r\n");
   CHECK(header(*maps, "Resent-Bcc: in@dest.example\r\n") == "Resent-Bcc: out@public.example\r\n");
   CHECK(header(*maps, "Subject: in@dest.example\r\n") == "Subject: in@dest.example\r\n");
   CHECK(header(*maps, "To:  x@other.example ,,(c)\r\n") == "To:  x@other.example ,,(c)\r\n");

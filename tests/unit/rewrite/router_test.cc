@@ -62,7 +62,7 @@ TEST_CASE("router: classes, syntax and who is known", "[rewrite][router]") {
       {"unknown@local.example", "User unknown in local recipient table"}, {"postmaster@local.example", "ok"},
       {"postmasterx@local.example", "User unknown in local recipient table"}, {"double-bounce@local.example", "ok"},
       {"MAILER-DAEMON@local.example", "ok"}, {"luser@localhost", "denied"}, {"known@va.example", "ok"}, {"known+x@va.example", "ok"},
-      {"unknown@va.example", "User unknown in virtual alias table"}, {"user@vm.example", "ok"}, {"USER+x@VM.example", "ok"},
+      {"unknown@va.example", "5.1.1 User unknown in virtual alias table"}, {"user@vm.example", "ok"}, {"USER+x@VM.example", "ok"},
       {"nouser@vm.example", "User unknown in virtual mailbox table"}, {"b@dest.example", "ok"}, {"b+q@dest.example", "ok"},
       {"ext+a@dest.example", "ok"}, {"ext+b@dest.example", "User unknown in relay recipient table"}, {"zz@sub.dest.example", "ok"},
       {"b%dest.example@local.example", "ok"}, {"b%dest.example", "ok"}, {"dest.example!b", "ok"}, {"dest.example!b@local.example", "ok"},
@@ -264,7 +264,7 @@ relocated_maps = inline:{{old@dest.example=new@far.example}, {local=elsewhere}, 
   CHECK(r->unlisted("old@dest.example", Router::Role::recipient, "", &code).value() == "5.1.6 User has moved to new@far.example");
   CHECK(code == 550);
   CHECK(r->unlisted("a@va.example", Router::Role::recipient, "", &code).value() == "5.1.6 User has moved to x@y.example");
-  CHECK(r->unlisted("b@va.example", Router::Role::recipient, "", &code).value() == "User unknown in virtual alias table");
+  CHECK(r->unlisted("b@va.example", Router::Role::recipient, "", &code).value() == "5.1.1 User unknown in virtual alias table");
   // A table that fails is no answer, and what aliases rewrite has not moved.
   CHECK_FALSE(router("relocated_maps = fail:x")->resolve("a@dest.example", ""));
   CHECK(router("relocated_maps = static:x\nvirtual_alias_maps = inline:{{a@dest.example=b@c}}")
