@@ -11,6 +11,11 @@ Deadline limit(std::chrono::seconds span) { return span.count() == 0 ? Deadline:
 ClientSession::ClientSession(std::unique_ptr<net::Stream> stream, Host host, std::shared_ptr<const ClientOptions> options)
     : stream_(std::move(stream)), host_(std::move(host)), options_(std::move(options)) {}
 
+void ClientSession::trace(char who, std::string_view lines) const {
+  if (!trace_) return;
+  for (const std::string_view line : split(lines, "\r\n")) trace_(who, line);
+}
+
 Result<Reply> ClientSession::read_reply(std::chrono::seconds timeout) {
   const Deadline deadline = limit(timeout);
   for (;;) {
@@ -19,6 +24,7 @@ Result<Reply> ClientSession::read_reply(std::chrono::seconds timeout) {
     input_.erase(0, used);
     if (status == ReplyParser::Status::complete) {
       Reply reply = parser_.take();
+      trace('<', reply.text);
       if (reply.code == 421) alive_ = false;   // the server is about to close (RFC 5321 section 3.8)
       return reply;
     }
@@ -37,6 +43,7 @@ Result<Reply> ClientSession::read_reply(std::chrono::seconds timeout) {
 }
 
 Result<Reply> ClientSession::ask(const std::string& command, std::chrono::seconds timeout) {
+  trace('>', command);
   if (auto sent = stream_->write(command, limit(timeout)); !sent) {
     alive_ = false;
     return tl::unexpected(sent.error());
@@ -134,6 +141,7 @@ bool ClientSession::reusable() {
 }
 
 void ClientSession::quit() {
+  if (alive_) trace('>', "QUIT");
   if (alive_ && stream_->write("QUIT\r\n", limit(options_->quit_timeout)) && !options_->skip_quit_response) {
     (void)read_reply(options_->quit_timeout);
   }

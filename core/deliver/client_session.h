@@ -32,6 +32,10 @@ class ClientSession : public Carry {
  public:
   ClientSession(std::unique_ptr<net::Stream> stream, Host host, std::shared_ptr<const ClientOptions> options);
 
+  // Called for each line of the dialogue: '<' said by the server, '>' by us; not for message text.
+  using Trace = std::function<void(char who, std::string_view line)>;
+  void set_trace(Trace trace) { trace_ = std::move(trace); }
+
   // Up to the (second) EHLO reply.  `nexthop` is for the text of a mail loop. [fiber]
   std::optional<Trouble> open(const TlsPolicy& policy, const std::string& nexthop);
 
@@ -52,6 +56,7 @@ class ClientSession : public Carry {
 
  private:
   struct Dialog;   // of one transfer
+  void trace(char who, std::string_view lines) const;
   Result<Reply> read_reply(std::chrono::seconds timeout);
   Result<Reply> ask(const std::string& command, std::chrono::seconds timeout);
   std::optional<Trouble> hello();
@@ -74,6 +79,7 @@ class ClientSession : public Carry {
   std::unique_ptr<net::Stream> stream_;
   Host host_;
   std::shared_ptr<const ClientOptions> options_;
+  Trace trace_;
   ReplyParser parser_;
   std::string input_;
   std::string greeting_;

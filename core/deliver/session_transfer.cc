@@ -252,6 +252,7 @@ struct ClientSession::Dialog {
   void exchange() {
     if (outstanding.empty() || trouble) return;
     const Step first = outstanding.front();
+    session.trace('>', batch);
     if (auto sent = session.stream_->write(batch, limit(timeout(first.kind))); !sent) return lose(sent.error(), doing(first.kind));
     batch.clear();
     for (const Step& step : outstanding) {
@@ -324,6 +325,7 @@ struct ClientSession::Dialog {
       }
       return;
     }
+    session.trace('>', ".");
     // LMTP answers once for each recipient (RFC 2033 section 4.2), SMTP once for all.
     const std::size_t wanted = session.options_->lmtp ? accepted.size() : 1;
     for (std::size_t i = 0; i < wanted; ++i) {

@@ -159,10 +159,21 @@ bool Session::send(Reply& reply) {
   if (reply.negative() && !params_.smtpd_reject_footer.empty()) {
     append_footer(reply, service_.expand_footer([this](std::string_view name) { return footer_value(name); }));
   }
-  stream_.write(reply.wire());
+  const std::string wire = reply.wire();
+  if (traced_) trace('>', wire);
+  stream_.write(wire);
   // Held back while the client has sent more already: RFC 2920 section 3.2.  Reading flushes.
   if (!reply.closes() && reply.then != Reply::Then::tls) return true;
   return stream_.flush(read_deadline()).has_value();
+}
+
+// Postfix's form: who speaks, the client, the line.  What a client says to prove who it is stays out.
+void Session::trace(char who, std::string_view lines) const {
+  for (std::string_view line : split(lines, "\r\n")) {
+    const bool secret = who == '<' && istarts_with(line, "AUTH ");
+    if (secret) line = line.substr(0, line.find(' ', 5));
+    log_.info(fmt::format("{} {}: {}{}", who, namaddr_, line, secret ? " (not shown)" : ""));
+  }
 }
 
 Reply Session::greet() {
@@ -211,6 +222,7 @@ Reply Session::next_command() {
   }
   std::string_view text = line->text.substr(0, line->text.find('\0'));
   while (!text.empty() && text.back() == '\r') text.remove_suffix(1);
+  if (traced_) trace('<', text);
   return dispatch(text);
 }
 

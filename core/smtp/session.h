@@ -65,6 +65,7 @@ class Session {
   Reply unknown_command(const Input& input);
   bool improper_pipelining(const Command& command);
   bool send(Reply& reply);
+  void trace(char who, std::string_view lines) const;   // -v, debug_peer_list
   void count_reply(const Reply& reply);
   Reply read_failed(const Error& error);
   void log_end();
@@ -147,6 +148,7 @@ class Session {
   bool chunks_failed_ = false;                // a BDAT was refused: the chunks that follow are dropped
   unsigned hidden_keywords_ = 0;
   BareNewline bare_newline_ = BareNewline::no;
+  bool traced_ = false;
   bool noted_bare_newline_ = false;
   Chunk chunk_;                               // that BDAT announced
   std::optional<Reply> chunk_reply_;          // to give after the chunk is read and dropped
