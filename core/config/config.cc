@@ -257,6 +257,7 @@ std::shared_ptr<const Config> Config::from_text(std::string_view main_cf, std::s
     const bool is_run = kind == ServiceKind::server || kind == ServiceKind::client || kind == ServiceKind::answer;
     if (is_run && !service.overrides.empty()) config->params_for(service, &findings);
   }
+  disable_services(impl.services, impl.params.master_service_disable, config->where("master_service_disable"), findings);
   check_services(*config, findings);
   check_support(*config, findings);
   check_unused(*config, findings);

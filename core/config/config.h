@@ -33,6 +33,7 @@ struct Service {
   std::vector<std::string> arguments;  // all but -o and -v
   std::vector<std::pair<std::string, std::string>> overrides;   // -o name=value, in order
   int verbosity = 0;                   // -v
+  bool disabled = false;               // by master_service_disable
   Location where;
   std::vector<std::string> fields;     // as written: 8 fields, then the arguments without their braces
 };

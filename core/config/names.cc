@@ -63,9 +63,9 @@ struct Suffix {
   bool acted;   // the queue manager reads it
 };
 constexpr std::array<Suffix, 16> kTransportSuffixes = {{
-    {"delivery_slot_cost", "default_delivery_slot_cost", ValueType::integer, false},
-    {"delivery_slot_discount", "default_delivery_slot_discount", ValueType::integer, false},
-    {"delivery_slot_loan", "default_delivery_slot_loan", ValueType::integer, false},
+    {"delivery_slot_cost", "default_delivery_slot_cost", ValueType::integer, true},
+    {"delivery_slot_discount", "default_delivery_slot_discount", ValueType::integer, true},
+    {"delivery_slot_loan", "default_delivery_slot_loan", ValueType::integer, true},
     {"destination_concurrency_failed_cohort_limit", "default_destination_concurrency_failed_cohort_limit",
      ValueType::integer, true},
     {"destination_concurrency_limit", "default_destination_concurrency_limit", ValueType::integer, true},
@@ -75,13 +75,13 @@ constexpr std::array<Suffix, 16> kTransportSuffixes = {{
      ValueType::text, true},
     {"destination_rate_delay", "default_destination_rate_delay", ValueType::time, true},
     {"destination_recipient_limit", "default_destination_recipient_limit", ValueType::integer, true},
-    {"extra_recipient_limit", "default_extra_recipient_limit", ValueType::integer, false},
+    {"extra_recipient_limit", "default_extra_recipient_limit", ValueType::integer, true},
     {"initial_destination_concurrency", "initial_destination_concurrency", ValueType::integer, true},
-    {"minimum_delivery_slots", "default_minimum_delivery_slots", ValueType::integer, false},
-    {"recipient_limit", "default_recipient_limit", ValueType::integer, false},
-    {"recipient_refill_delay", "default_recipient_refill_delay", ValueType::time, false},
-    {"recipient_refill_limit", "default_recipient_refill_limit", ValueType::integer, false},
-    {"transport_rate_delay", "default_transport_rate_delay", ValueType::time, false},
+    {"minimum_delivery_slots", "default_minimum_delivery_slots", ValueType::integer, true},
+    {"recipient_limit", "default_recipient_limit", ValueType::integer, true},
+    {"recipient_refill_delay", "default_recipient_refill_delay", ValueType::time, true},
+    {"recipient_refill_limit", "default_recipient_refill_limit", ValueType::integer, true},
+    {"transport_rate_delay", "default_transport_rate_delay", ValueType::time, true},
 }};
 constexpr Suffix kTimeLimit = {"time_limit", "command_time_limit", ValueType::time, true};
 

@@ -19,6 +19,13 @@ enum class ServiceKind {
 };
 ServiceKind service_kind(const Service& service);
 
+// Is it the queue manager, under any of its names?
+bool is_queue_manager(const Service& service);
+
+// master_service_disable: "type", "name/type" or "name.type", with "!" not those; the first word that fits a
+// service decides.  The queue manager also goes by "qmgr" alone and as a fifo, which it once was.
+void disable_services(std::vector<Service>& services, std::string_view words, const Location& where, Findings& findings);
+
 // Types and commands that cannot work, and -o values that are not acted on.
 void check_services(const Config& config, Findings& findings);
 

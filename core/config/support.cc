@@ -19,15 +19,12 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 18> kNotYet = {{
+constexpr std::array<NotYet, 14> kNotYet = {{
     {"bounce_template_file", false},
     {"default_rbl_reply", false},
-    {"default_transport_rate_delay", false},
     {"enable_threaded_bounces", false},
     {"import_environment", false},
-    {"in_flow_delay", false},
     {"maps_rbl_reject_code", false},
-    {"qmgr_clog_warn_time", false},
     {"reject_tempfail_action", true},
     {"setgid_group", false},
     {"smtp_per_request_deadline", false},
@@ -37,7 +34,6 @@ constexpr std::array<NotYet, 18> kNotYet = {{
     {"smtpd_tls_auth_only", false},   // no AUTH is offered at all
     {"smtputf8_autodetect_classes", false},
     {"syslog_facility", false},
-    {"transport_retry_time", false},
 }};
 
 const NotYet* not_yet_row(std::string_view name) {

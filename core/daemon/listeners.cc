@@ -95,7 +95,7 @@ std::vector<ListenPlan> plan_listeners(const config::Config& config, config::Fin
   std::vector<ListenPlan> plan;
   for (std::size_t i = 0; i < config.services().size(); ++i) {
     const config::Service& service = config.services()[i];
-    if (service.command != command) continue;
+    if (service.command != command || service.disabled) continue;
     if (service.type == "inet") {
       plan_inet(config, i, plan, findings);
     } else {

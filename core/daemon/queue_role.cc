@@ -208,6 +208,7 @@ void QueueRole::go() {
   queue::ServerOptions server;
   server.listening_fd = setup_.queue_listening;
   server.log = log_;
+  server.flow_delay = [this] { return engine_->flow_delay(); };
   server_ = queue::Server::start(store_, server, [this](queue::Entry entry, std::shared_ptr<const std::string> content) {
     // While stopping, fronts may still store: the next process finds it.
     if (!stopping_) engine_->stored(std::move(entry), std::move(content));

@@ -49,6 +49,8 @@ struct Attempt {
   bool site_trouble = false;
   // Another transport did the work (PassOn): its outcomes are logged as that one's.
   std::optional<log::Logger> logged_by;
+  // The agent itself is out of order (its program cannot be run, say): the transport rests.
+  bool transport_trouble = false;
 
   const mime::Recipient& recipient(std::size_t position) const {
     return entry->recipients[recipients[position]].recipient;

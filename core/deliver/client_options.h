@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,6 +62,10 @@ struct ClientOptions {
     int log_level = 0;
     bool note_offer = false;
   } tls;
+
+  bool trace = false;                           // -v: conversations are logged line by line
+  // debug_peer_list: those with these peers are.  Empty: with nobody.
+  std::function<bool(const std::string& name, const std::string& address)> trace_peer;
 };
 
 // Errors: config, naming the parameter: what is set there would change what is protected or delivered.

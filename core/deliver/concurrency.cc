@@ -71,6 +71,8 @@ void ConcurrencyWindow::success(std::size_t busy) {
   if (dead()) return revive();
   // Grow only while what there is gets used.
   if (size_ >= busy + std::max<std::size_t>(rules_->initial, 1)) return;
+  // At the limit nothing is saved up for later.
+  if (rules_->limit > 0 && size_ >= rules_->limit) return;
   good_ += rules_->positive.at(size_);
   while (good_ + kEpsilon >= 1) {
     good_ -= 1;

@@ -33,6 +33,10 @@ class ConcurrencyWindow {
   void success(std::size_t busy);
   void failure();
   void revive();
+  // For the log: what is saved up towards the next step up and down, and the failed cohorts.
+  double good() const { return good_; }
+  double bad() const { return bad_; }
+  double cohorts() const { return cohorts_; }
 
  private:
   const ConcurrencyRules* rules_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/strings.h"
+#include "core/config/services.h"
 #include "core/deliver/simple_agents.h"
 #include "core/deliver/smtp_agent.h"
 
@@ -63,7 +64,10 @@ struct Engine::Parts {
     const config::Service* service = config->transport(name);
     if (const auto found = limits.find(name); found != limits.end()) out->limits = found->second;
     const std::string command = service != nullptr ? service->command : name == "discard" ? "discard" : name;
-    if (const auto client = clients.find(name); client != clients.end()) {
+    if (service != nullptr && service->disabled) {   // master_service_disable
+      out->log = logger("error");
+      out->agent = make_unavailable_agent();
+    } else if (const auto client = clients.find(name); client != clients.end()) {
       out->log = logger(command, service);
       out->agent = std::make_unique<SmtpAgent>(
           client->second.options,
@@ -120,19 +124,43 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
   parts.make_foreign = std::move(make_foreign);
   const config::Params& params = config->params();
 
+  const auto parents = split(params.parent_domain_matches_subdomains, ", \t\r\n");
+  const auto parent_matches = [&](std::string_view name) { return std::find(parents.begin(), parents.end(), name) != parents.end(); };
+  std::function<bool(const std::string&, const std::string&)> trace_peer;
+  if (!trim(params.debug_peer_list).empty()) {
+    auto peers = map::MatchList::open(tables, params.debug_peer_list, map::MatchList::Kind::address, parent_matches("debug_peer_list"));
+    if (!peers) return fail("debug_peer_list", peers.error());
+    trace_peer = [list = std::make_shared<map::MatchList>(std::move(*peers))](const std::string& name, const std::string& address) {
+      return list->matches_host(name, address).value_or(false);
+    };
+  }
+
   for (const config::Service& service : config->services()) {
     if (!is_transport(service)) continue;
     const std::string where = service.where.to_text() + ": service " + service.name;
     TransportLimits limits;
     limits.processes = static_cast<std::size_t>(service.process_limit < 0 ? params.default_process_limit : service.process_limit);
-    limits.recipients = static_cast<std::size_t>(std::max<std::int64_t>(config->transport_number(service.name, "destination_recipient_limit"), 0));
+    const auto number = [&](const char* suffix) {
+      return static_cast<std::size_t>(std::max<std::int64_t>(config->transport_number(service.name, suffix), 0));
+    };
+    limits.recipients = number("destination_recipient_limit");
     limits.rate_delay = config->transport_time(service.name, "destination_rate_delay");
+    limits.transport_delay = config->transport_time(service.name, "transport_rate_delay");
+    limits.preemption.cost = number("delivery_slot_cost");
+    limits.preemption.loan = number("delivery_slot_loan");
+    limits.preemption.discount = number("delivery_slot_discount");
+    limits.preemption.minimum = number("minimum_delivery_slots");
+    limits.in_memory = number("recipient_limit");
+    limits.extra_in_memory = number("extra_recipient_limit");
+    limits.refill = number("recipient_refill_limit");
+    limits.refill_delay = config->transport_time(service.name, "recipient_refill_delay");
     auto concurrency = concurrency_rules(*config, service.name);
     if (!concurrency) return fail(where, concurrency.error());
     limits.concurrency = *concurrency;
     if (limits.rate_delay.count() > 0) limits.concurrency.limit = 1;   // as qmgr(8) has it
+    if (limits.transport_delay.count() > 0) limits.processes = 1;
     parts.limits[service.name] = limits;
-    if (!is_client(service)) continue;
+    if (!is_client(service) || service.disabled) continue;
     auto options = read_client_options(*config, service);
     if (!options) return fail(where, options.error());
     auto policies = TlsPolicies::make(options->tls, tables);
@@ -144,6 +172,8 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
     auto output_checks = open_output_checks(*config, service, tables, parts.logger(service.command));
     if (!output_checks) return fail(where, output_checks.error());
     options->output_checks = std::move(*output_checks);
+    options->trace = service.verbosity > 0;
+    options->trace_peer = trace_peer;
     parts.clients[service.name] = {std::make_shared<const ClientOptions>(std::move(*options)), std::move(*policies)};
   }
 
@@ -160,6 +190,23 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
   rules.soft_bounce = params.soft_bounce;
   rules.delay_places = static_cast<int>(params.delay_logging_resolution_limit);
   for (const std::string_view word : split(params.defer_transports, ", \t\r\n")) rules.defer_transports.emplace_back(word);
+  rules.recipient_minimum = static_cast<std::size_t>(params.qmgr_message_recipient_minimum);
+  rules.transport_retry = params.transport_retry_time;
+  rules.clog_warn_time = params.helpful_warnings ? params.qmgr_clog_warn_time : std::chrono::seconds(0);
+  rules.in_flow_delay = params.in_flow_delay;
+  rules.in_flow_tokens = static_cast<std::size_t>(std::max<std::int64_t>(params.default_process_limit, 1));
+  rules.log_feedback = params.destination_concurrency_feedback_debug;
+  for (const config::Service& service : config->services()) {
+    if (!config::is_queue_manager(service)) continue;
+    rules.frozen = rules.frozen || service.disabled;
+    rules.log_feedback = rules.log_feedback || service.verbosity > 0;
+  }
+  auto sites = map::MatchList::open(tables, params.fast_flush_domains, map::MatchList::Kind::domain,
+                                    parent_matches("fast_flush_domains"));
+  if (!sites) return fail("fast_flush_domains", sites.error());
+  rules.flush_domains = [list = std::make_shared<map::MatchList>(std::move(*sites))](const std::string& domain) {
+    return list->matches(domain);
+  };
   rules.qmgr_log = parts.logger("qmgr");
   rules.error_log = parts.logger("error");
 

@@ -43,6 +43,7 @@ class Engine {
   void stored(queue::Entry entry, std::shared_ptr<const std::string> content) {
     scheduler_->stored(std::move(entry), std::move(content));
   }
+  std::chrono::milliseconds flow_delay() { return scheduler_->flow_delay(); }
   queue::SchedulerControl& control() { return *scheduler_; }
 
  private:

@@ -1,4 +1,7 @@
+// The scheduler's back end: what became of a delivery, and of a message when its pass is over.
 #include "core/deliver/scheduler.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -8,7 +11,19 @@
 namespace millrace::deliver {
 
 namespace {
+constexpr char kUnavailableDsn[] = "4.3.0", kUnavailable[] = "mail transport unavailable";
+constexpr std::size_t kMostSuspenders = 50;
+
 WallMicros micros(std::chrono::seconds span) { return std::chrono::duration_cast<std::chrono::microseconds>(span).count(); }
+
+void take_over(const Outcome& outcome, queue::RecipientState& state) {
+  state.dsn = outcome.dsn;
+  state.reason = outcome.text;
+  state.remote_mta = outcome.remote_mta;
+  state.diagnostic = outcome.diagnostic;
+  const bool sent = outcome.status == Outcome::Status::sent;
+  state.action = !sent ? "delayed" : outcome.last_hop ? "delivered" : "relayed";
+}
 }  // namespace
 
 Scheduler::Scheduler(SchedulerRules rules, PostmanRules postman, queue::Store& store, const rewrite::Router& router,
@@ -23,7 +38,11 @@ Scheduler::~Scheduler() { *alive_ = false; }
 
 void Scheduler::stop(Deadline deadline) {
   stopping_ = true;
-  while (workers_ > 0) {
+  for (auto& [id, message] : active_) {
+    if (message->wants_more) message->wants_more->set();
+  }
+  timers_changed_.set();
+  while (workers_ > 0 || timing_) {
     changed_.reset();
     if (!changed_.wait(deadline)) break;
   }
@@ -42,131 +61,7 @@ bool Scheduler::background(std::function<void()> body) {
   return ok.has_value();
 }
 
-Transport& Scheduler::transport(const std::string& name) {
-  auto& slot = transports_[name];
-  if (slot == nullptr) slot = make_transport_(name);
-  return *slot;
-}
-
-void Scheduler::enqueue(Transport& transport, const std::string& nexthop, const std::string& key, Job job) {
-  Destination& destination = transport.destination(key, nexthop);
-  if (destination.window.dead()) {
-    if (SteadyClock::now() < destination.dead_until) {
-      return suspend(std::move(job), destination.dead_dsn, destination.dead_reason);
-    }
-    destination.window.revive();
-  }
-  destination.jobs.push_back(std::move(job));
-  transport.enter_ring(destination);
-  dispatch(transport);
-}
-
-void Scheduler::dispatch(Transport& transport) {
-  const TimePoint now = SteadyClock::now();
-  while (!stopping_) {
-    Destination* const destination = transport.next_ready(now);
-    if (destination == nullptr) return;
-    Job job = std::move(destination->jobs.front());
-    destination->jobs.pop_front();
-    ++transport.busy;
-    ++destination->busy;
-    if (transport.limits.rate_delay.count() > 0) destination->not_before = now + transport.limits.rate_delay;
-    Job again = job;
-    const bool started = background([this, &transport, destination, job = std::move(job)] {
-      work(transport, *destination, job);
-    });
-    if (!started) {
-      // No stack to be had: the ticker tries again.
-      --transport.busy;
-      --destination->busy;
-      destination->jobs.push_front(std::move(again));
-      transport.enter_ring(*destination);
-      return;
-    }
-  }
-}
-
-bool Scheduler::next_job(Transport& transport, Destination& destination, Job& job) {
-  if (stopping_ || destination.jobs.empty() || destination.busy > destination.window.size()) return false;
-  if (transport.limits.rate_delay.count() > 0 || transport.others_wait(destination)) return false;
-  job = std::move(destination.jobs.front());
-  destination.jobs.pop_front();
-  return true;
-}
-
-// One worker: a place in the transport and in the destination, and the connection that goes with it.
-void Scheduler::work(Transport& transport, Destination& destination, Job job) {
-  std::unique_ptr<Carry> carry;
-  do {
-    deliver(transport, destination, job, carry);
-  } while (next_job(transport, destination, job));
-  job = {};
-  transport.agent->release(destination.nexthop, std::move(carry), destination.is_busy());
-  --transport.busy;
-  --destination.busy;
-  transport.forget_idle(destination);
-  dispatch(transport);
-}
-
-void Scheduler::deliver(Transport& transport, Destination& destination, const Job& job, std::unique_ptr<Carry>& carry) {
-  const MessagePtr message = job.message;
-  ContentView view;
-  if (message->withdrawn || !mark(message) || !open_content(message, view)) return complete(job);
-
-  Attempt attempt;
-  attempt.entry = &message->entry;
-  attempt.recipients = job.recipients;
-  attempt.nexthop = destination.nexthop;
-  attempt.content = std::move(view);
-  attempt.active = message->active;
-  attempt.started = wall_now();
-  transport.agent->deliver(attempt, carry);
-  MR_ASSERT(attempt.outcomes.size() == job.recipients.size());
-
-  destination.count_end();
-  record(transport, attempt, job);
-  feed_back(destination, attempt);
-  complete(job);
-}
-
-// So that a message that kills this process is found out (core/queue/in_flight.h).
-bool Scheduler::mark(const MessagePtr& message) {
-  if (message->marked) return true;
-  const auto marked = store_.mark_in_flight(std::span(&message->id(), 1));
-  if (!marked) rules_.qmgr_log.warning(message->id() + ": " + marked.error().context);
-  message->marked = marked.has_value();
-  return message->marked;
-}
-
-bool Scheduler::open_content(const MessagePtr& message, ContentView& view) {
-  if (message->content == nullptr && message->file == nullptr) {
-    auto content = store_.open_content(message->id());
-    if (!content) {
-      damaged(message, content.error());
-      return false;
-    }
-    message->file = std::make_shared<queue::Content>(std::move(*content));
-  }
-  view.memory = message->content != nullptr ? message->content.get() : message->file->memory();
-  view.size = message->content != nullptr ? message->content->size() : message->file->size();
-  if (message->file != nullptr) {
-    view.read_at = [file = message->file](std::uint64_t at, std::span<char> out) { return file->read_at(at, out); };
-  }
-  return true;
-}
-
-void Scheduler::damaged(const MessagePtr& message, const Error& error) {
-  if (error.code == Errc::protocol) {
-    message->withdrawn = true;
-    store_.set_corrupt(message->id(), error.context);
-  } else if (error.code == Errc::not_found) {
-    message->withdrawn = true;   // deleted meanwhile
-  } else {
-    rules_.qmgr_log.warning(message->id() + ": " + error.context);   // stays, and is deferred
-  }
-}
-
-void Scheduler::record(Transport& transport, Attempt& attempt, const Job& job) {
+void Scheduler::record(Transport& transport, Attempt& attempt, const Batch& batch) {
   const WallMicros ended = wall_now();
   for (std::size_t i = 0; i < attempt.outcomes.size(); ++i) {
     Outcome& outcome = attempt.outcomes[i];
@@ -181,14 +76,19 @@ void Scheduler::record(Transport& transport, Attempt& attempt, const Job& job) {
     }
     const log::Logger& log = attempt.logged_by ? *attempt.logged_by : transport.log;
     log.info(recipient_line(attempt, i, ended, rules_.delay_places, status));
-    job.message->results.push_back({job.recipients[i], outcome});
+    batch.message->results.push_back({batch.recipients[i], outcome});
   }
 }
 
-void Scheduler::feed_back(Destination& destination, const Attempt& attempt) {
-  if (!attempt.site_trouble) return destination.window.success(destination.busy);
+void Scheduler::feed_back(Transport& transport, Destination& destination, const Attempt& attempt) {
+  if (attempt.transport_trouble) return fail_transport(transport, attempt);
+  if (!attempt.site_trouble) {
+    destination.window.success(destination.busy);
+    return note_feedback(transport, destination, "success");
+  }
   const bool was_dead = destination.window.dead();
   destination.window.failure();
+  note_feedback(transport, destination, "failure");
   if (!destination.window.dead() || was_dead) return;
   destination.dead_until = SteadyClock::now() + rules_.minimal_backoff;
   for (const Outcome& outcome : attempt.outcomes) {
@@ -197,16 +97,34 @@ void Scheduler::feed_back(Destination& destination, const Attempt& attempt) {
     destination.dead_reason = "delivery temporarily suspended: " + outcome.text;
   }
   if (destination.dead_dsn.empty()) destination.dead_dsn = "4.4.1";
-  std::deque<Job> jobs = std::move(destination.jobs);
-  destination.jobs.clear();
-  for (Job& job : jobs) suspend(std::move(job), destination.dead_dsn, destination.dead_reason);
+  for (Batch& batch : transport.take_all(destination)) suspend(std::move(batch), destination.dead_dsn, destination.dead_reason);
 }
 
-// Jobs of dead destinations end without an attempt, on one fiber for all.
-void Scheduler::suspend(Job job, const std::string& dsn, const std::string& reason) {
-  suspended_.push_back({std::move(job), dsn, reason});
-  if (suspending_) return;
-  suspending_ = background([this] { run_suspended(); });
+// destination_concurrency_feedback_debug
+void Scheduler::note_feedback(const Transport& transport, const Destination& destination, const char* what) const {
+  if (!rules_.log_feedback) return;
+  const ConcurrencyWindow& window = destination.window;
+  rules_.qmgr_log.info(fmt::format("{}: queue {}/{}: limit {} window {} busy {} success {:g} failure {:g} fail_cohorts {:g}", what,
+                                   transport.name, destination.key, transport.limits.concurrency.limit, window.size(),
+                                   destination.busy, window.good(), window.bad(), window.cohorts()));
+}
+
+// The agent itself is out of order: its mail waits until transport_retry_time has passed.
+void Scheduler::fail_transport(Transport& transport, const Attempt& attempt) {
+  const TimePoint now = SteadyClock::now();
+  if (transport.failed_until > now) return;
+  rules_.qmgr_log.warning("transport " + transport.name + " failure: " + attempt.outcomes.front().text);
+  transport.failed_until = now + rules_.transport_retry;
+  for (auto& [key, destination] : transport.destinations) {
+    for (Batch& batch : transport.take_all(*destination)) suspend(std::move(batch), kUnavailableDsn, kUnavailable);
+  }
+}
+
+// Batches for which nothing is tried end on fibers of their own: each waits for a commit, and many share one.
+void Scheduler::suspend(Batch batch, const std::string& dsn, const std::string& reason) {
+  suspended_.push_back({std::move(batch), dsn, reason});
+  if (suspenders_ >= kMostSuspenders || (suspenders_ > 0 && suspended_.size() < suspenders_ * 4)) return;
+  if (background([this] { run_suspended(); })) ++suspenders_;
 }
 
 void Scheduler::run_suspended() {
@@ -214,34 +132,41 @@ void Scheduler::run_suspended() {
     const Suspended one = std::move(suspended_.front());
     suspended_.pop_front();
     Attempt attempt;
-    attempt.entry = &one.job.message->entry;
-    attempt.recipients = one.job.recipients;
-    attempt.active = one.job.message->active;
+    attempt.entry = &one.batch.message->entry;
+    attempt.recipients = one.batch.recipients;
+    attempt.active = one.batch.message->active;
     attempt.started = attempt.connected = wall_now();
     attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
     attempt.all_pending(Outcome::Status::deferred, one.dsn, one.reason);
-    for (std::size_t i = 0; i < attempt.outcomes.size() && !one.job.message->withdrawn; ++i) {
+    for (std::size_t i = 0; i < attempt.outcomes.size() && !one.batch.message->withdrawn; ++i) {
       rules_.error_log.info(recipient_line(attempt, i, wall_now(), rules_.delay_places, "deferred"));
-      one.job.message->results.push_back({one.job.recipients[i], attempt.outcomes[i]});
+      one.batch.message->results.push_back({one.batch.recipients[i], attempt.outcomes[i]});
     }
-    complete(one.job);
+    complete(one.batch);
   }
-  suspending_ = false;
+  --suspenders_;
 }
 
-void Scheduler::complete(const Job& job) {
-  const MessagePtr& message = job.message;
-  MR_ASSERT(message->open_jobs > 0);
-  if (--message->open_jobs == 0) return finish(message);
+void Scheduler::complete(const Batch& batch) {
+  const MessagePtr& message = batch.message;
+  const std::size_t count = batch.recipients.size();
+  MR_ASSERT(message->open_batches > 0 && message->in_memory >= count && active_recipients_ >= count);
+  message->in_memory -= count;
+  active_recipients_ -= count;
+  batch.transport->recipients -= count;
+  if (message->wants_more && message->in_memory <= message->refill_at) message->wants_more->set();
+  if (--message->open_batches == 0 && message->unread == 0) return finish(message);
   if (message->withdrawn) return;
   // Others of this message are still on their way: what was delivered must not be delivered again after
   // a crash.  What bounced is struck off only with the notice.
   queue::Update update;
   update.queue_id = message->id();
-  for (const PassResult& result : message->results) {
+  for (; message->noted < message->results.size(); ++message->noted) {
+    const PassResult& result = message->results[message->noted];
     queue::RecipientState& state = message->entry.recipients[result.recipient];
-    if (result.outcome.status != Outcome::Status::sent || state.done) continue;
-    state.done = true;
+    if (result.outcome.status == Outcome::Status::bounced) continue;
+    take_over(result.outcome, state);
+    state.done = state.done || result.outcome.status == Outcome::Status::sent;
     update.recipients.emplace_back(result.recipient, state);
   }
   if (!update.recipients.empty()) store_.apply_later(std::move(update));
@@ -264,19 +189,14 @@ void Scheduler::finish(const MessagePtr& message) {
     for (const PassResult& result : message->results) {
       const Outcome& outcome = result.outcome;
       queue::RecipientState& state = entry.recipients[result.recipient];
-      state.dsn = outcome.dsn;
-      state.reason = outcome.text;
-      state.remote_mta = outcome.remote_mta;
-      state.diagnostic = outcome.diagnostic;
+      take_over(outcome, state);
       if (outcome.status == Outcome::Status::sent) {
-        state.action = outcome.last_hop ? "delivered" : "relayed";
         if (!outcome.next_hop_reports) story.succeeded.push_back(result.recipient);
       } else if (outcome.status == Outcome::Status::bounced || expired) {
         state.action = "failed";
         story.failed.push_back(result.recipient);
         any_deferred = any_deferred || outcome.status == Outcome::Status::deferred;
       } else {
-        state.action = "delayed";
         story.delayed.push_back(result.recipient);
       }
     }
@@ -307,11 +227,12 @@ void Scheduler::conclude(const MessagePtr& message, bool notices_sent, bool warn
   const bool gone = message->withdrawn && entry.queue != queue::QueueName::hold;   // deleted or damaged
   queue::Update update;
   update.queue_id = message->id();
-  for (const PassResult& result : message->results) {
+  for (std::size_t i = 0; i < message->results.size(); ++i) {
+    const PassResult& result = message->results[i];
     queue::RecipientState& state = entry.recipients[result.recipient];
     const bool failed = state.action == "failed";
     state.done = state.done || result.outcome.status == Outcome::Status::sent || (failed && notices_sent);
-    update.recipients.emplace_back(result.recipient, state);
+    if (failed || i >= message->noted) update.recipients.emplace_back(result.recipient, state);
   }
   const bool all_done = std::all_of(entry.recipients.begin(), entry.recipients.end(),
                                     [](const queue::RecipientState& one) { return one.done; });
@@ -340,7 +261,7 @@ void Scheduler::conclude(const MessagePtr& message, bool notices_sent, bool warn
     }
   }
   if (message->content != nullptr) content_bytes_ -= message->content->size();
-  active_recipients_ -= std::min(active_recipients_, message->active_recipients);
+  loaded_recipients_ -= entry.recipients.size();
   active_.erase(message->id());
   if (next) wait_until(message->id(), *next);
   fill();

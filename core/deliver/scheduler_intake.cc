@@ -1,7 +1,6 @@
 // The scheduler's front end: what waits, what is due, what becomes active, and to which destinations its
 // recipients go.
 #include <algorithm>
-#include <tuple>
 
 #include "core/base/strings.h"
 #include "core/deliver/address.h"
@@ -14,6 +13,11 @@ namespace {
 constexpr std::size_t kMaxContentBytes = 32 * 1024 * 1024;
 // Messages made active in one go, so that a long queue does not hold the loop.
 constexpr int kFillStep = 100;
+// Recipients resolved in one go.
+constexpr std::size_t kReadStep = 200;
+// Recipients of active messages, scheduled or not: so many times qmgr_message_recipient_limit.
+constexpr std::size_t kLoadedPerLimit = 20;
+constexpr std::chrono::seconds kRetryRead{60};
 
 std::size_t open_recipients(const queue::Entry& entry) {
   return static_cast<std::size_t>(std::count_if(entry.recipients.begin(), entry.recipients.end(),
@@ -22,6 +26,7 @@ std::size_t open_recipients(const queue::Entry& entry) {
 }  // namespace
 
 Result<void> Scheduler::start() {
+  if (rules_.frozen) return {};
   const WallMicros now = wall_now();
   auto listed = store_.for_each([&](const queue::Summary& summary) {
     switch (summary.queue) {
@@ -31,9 +36,9 @@ Result<void> Scheduler::start() {
         break;
       case queue::QueueName::deferred:
         if (summary.next_attempt <= now) {
-          due_.push_back(summary.queue_id);
+          due_.push_back({summary.queue_id, summary.next_attempt});
         } else {
-          wait_until(summary.queue_id, summary.next_attempt);
+          deferred_.push_back({summary.next_attempt, summary.queue_id});
         }
         break;
       case queue::QueueName::hold:
@@ -43,20 +48,19 @@ Result<void> Scheduler::start() {
     return true;
   });
   if (!listed) return listed;
+  std::make_heap(deferred_.begin(), deferred_.end());
   started_ = true;
+  flow_tokens_ = rules_.in_flow_tokens;
   next_scan_ = SteadyClock::now() + rules_.run_delay;
-  spawn_ticker();
+  timing_ = net::Loop::current().spawn(net::Stack::session, [this, alive = alive_] {
+    run_timers();
+    if (!*alive) return;
+    timing_ = false;
+    if (stopping_) changed_.set();
+  }).has_value();
+  at(SteadyClock::now() + std::chrono::seconds(1), [this] { tick(); });
   fill();
   return {};
-}
-
-void Scheduler::spawn_ticker() {
-  (void)net::Loop::current().spawn(net::Stack::session, [this, alive = alive_] {
-    while (*alive && !stopping_) {
-      if (!net::sleep_until(Deadline::after(std::chrono::seconds(1)))) return;
-      if (*alive && !stopping_) tick();
-    }
-  });
 }
 
 void Scheduler::tick() {
@@ -65,65 +69,88 @@ void Scheduler::tick() {
     std::vector<Destination*> all;
     for (auto& [key, destination] : transport->destinations) all.push_back(destination.get());
     for (Destination* destination : all) {
-      if (destination->window.dead() && now >= destination->dead_until) destination->window.revive();
+      if (destination->window.dead() && now >= destination->dead_until) {
+        destination->window.revive();
+        transport->update(*destination);
+      }
       transport->forget_idle(*destination);
     }
-    dispatch(*transport);   // rate delays and failed spawns end with time
+    dispatch(*transport);   // failed spawns end with time
   }
   if (now >= next_scan_) scan();
   fill();
+  at(SteadyClock::now() + std::chrono::seconds(1), [this] { tick(); });
 }
 
 // Deferred mail is looked at every queue_run_delay, as Postfix does.
 void Scheduler::scan() {
   next_scan_ = SteadyClock::now() + rules_.run_delay;
   const WallMicros now = wall_now();
-  while (!deferred_.empty() && deferred_.begin()->first <= now) {
-    due_.push_back(deferred_.begin()->second);
-    deferred_at_.erase(deferred_.begin()->second);
-    deferred_.erase(deferred_.begin());
+  while (!deferred_.empty() && deferred_.front().when <= now) {
+    std::pop_heap(deferred_.begin(), deferred_.end());
+    due_.push_back({std::move(deferred_.back().queue_id), deferred_.back().when});
+    deferred_.pop_back();
   }
+  // After a flush of a long queue the room is given back.
+  if (deferred_.capacity() > 4096 && deferred_.size() < deferred_.capacity() / 4) deferred_.shrink_to_fit();
 }
 
 void Scheduler::wait_until(const std::string& queue_id, WallMicros when) {
-  forget_waiting(queue_id);
-  deferred_.emplace(when, queue_id);
-  deferred_at_.emplace(queue_id, when);
-}
-
-void Scheduler::forget_waiting(const std::string& queue_id) {
-  const auto it = deferred_at_.find(queue_id);
-  if (it == deferred_at_.end()) return;
-  deferred_.erase({it->second, queue_id});
-  deferred_at_.erase(it);
+  deferred_.push_back({when, queue_id});
+  std::push_heap(deferred_.begin(), deferred_.end());
 }
 
 bool Scheduler::room() const {
   if (active_.empty()) return true;   // one message may be larger than any limit
-  return active_.size() < rules_.active_limit && active_recipients_ < rules_.recipient_limit;
+  return active_.size() < rules_.active_limit && loaded_recipients_ < rules_.recipient_limit * kLoadedPerLimit;
 }
 
 void Scheduler::stored(queue::Entry entry, std::shared_ptr<const std::string> content) {
-  if (entry.queue != queue::QueueName::incoming) return;
+  if (rules_.frozen || entry.queue != queue::QueueName::incoming) return;
   if (!started_ || stopping_ || !room() || !incoming_.empty()) {
     incoming_.push_back(entry.envelope.queue_id);
     fill();
     return;
   }
-  activate(std::move(entry), std::move(content));
+  activate(std::move(entry), std::move(content), false);
+}
+
+std::chrono::milliseconds Scheduler::flow_delay() {
+  if (!started_ || incoming_.empty()) flow_tokens_ = rules_.in_flow_tokens;
+  if (flow_tokens_ == 0) return rules_.in_flow_delay;
+  --flow_tokens_;
+  return {};
+}
+
+bool Scheduler::next_due(Due& due) {
+  if (!due_.empty()) {
+    due = std::move(due_.front());
+    due_.pop_front();
+    return true;
+  }
+  if (flushing_.empty()) return false;
+  due = {std::move(flushing_.back().queue_id), flushing_.back().when, true};
+  flushing_.pop_back();
+  if (flushing_.empty()) flushing_.shrink_to_fit();
+  return true;
 }
 
 void Scheduler::fill() {
   if (!started_ || stopping_ || filling_) return;
   filling_ = true;   // activation may finish messages, which asks for more
   int steps = kFillStep;
-  while (room() && !(incoming_.empty() && due_.empty()) && steps > 0) {
+  while (room() && steps > 0) {
     // New mail and old mail take turns (qmgr(8)): a backlog must not starve what comes in, nor the reverse.
-    from_due_ = incoming_.empty() || (!from_due_ && !due_.empty());
-    std::deque<std::string>& queue = from_due_ ? due_ : incoming_;
-    const std::string id = std::move(queue.front());
-    queue.pop_front();
-    if (activate_id(id)) --steps;
+    from_due_ = incoming_.empty() || !from_due_;
+    Due due;
+    if (!from_due_ || !next_due(due)) {
+      if (incoming_.empty()) break;
+      due.queue_id = std::move(incoming_.front());
+      incoming_.pop_front();
+      if (flow_tokens_ < rules_.in_flow_tokens) ++flow_tokens_;
+    }
+    (void)activate_id(due);
+    --steps;
   }
   filling_ = false;
   if (steps == 0) {
@@ -133,27 +160,29 @@ void Scheduler::fill() {
   }
 }
 
-bool Scheduler::activate_id(const std::string& queue_id) {
-  if (active_.contains(queue_id)) return false;
-  auto entry = store_.load(queue_id);
+bool Scheduler::activate_id(const Due& due) {
+  if (active_.contains(due.queue_id)) return false;
+  auto entry = store_.load(due.queue_id);
   if (!entry) {
     if (entry.error().code == Errc::protocol) {
-      store_.set_corrupt(queue_id, entry.error().context);
+      store_.set_corrupt(due.queue_id, entry.error().context);
     } else if (entry.error().code != Errc::not_found) {
-      rules_.qmgr_log.warning(queue_id + ": " + entry.error().context);
-      wait_until(queue_id, wall_now() + 60'000'000);
+      rules_.qmgr_log.warning(due.queue_id + ": " + entry.error().context);
+      at(SteadyClock::now() + kRetryRead, [this, due] { due_.push_back(due); });
     }
     return false;
   }
   if (entry->queue == queue::QueueName::hold || entry->queue == queue::QueueName::corrupt) return false;
-  activate(std::move(*entry), nullptr);
+  if (due.when != kAnyTime && due.when != entry->next_attempt) return false;   // it was tried meanwhile
+  activate(std::move(*entry), nullptr, due.flushed);
   return true;
 }
 
-void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> content) {
+void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> content, bool flushed) {
   auto message = std::make_shared<ActiveMessage>();
   message->entry = std::move(entry);
   message->active = wall_now();
+  message->flushed = flushed;
   if (content != nullptr && content_bytes_ + content->size() <= kMaxContentBytes) {
     content_bytes_ += content->size();
     message->content = std::move(content);
@@ -166,152 +195,145 @@ void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> 
     is.recipients.front().done = false;
     is.envelope.redirect.clear();
   }
-  const std::size_t recipients = open_recipients(is);
-  message->active_recipients = recipients;
-  active_recipients_ += recipients;
+  message->unread = open_recipients(is);
+  loaded_recipients_ += is.recipients.size();
   active_[message->id()] = message;
   rules_.qmgr_log.info(message->id() + ": from=<" + is.envelope.sender + ">, size=" + std::to_string(is.envelope.size) +
-                       ", nrcpt=" + std::to_string(recipients) + " (queue active)");
-  if (!router_.may_suspend()) return route(message);
-  // Tables ask servers: only a fiber may wait for them.
-  if (background([this, message] { route(message); })) return;
-  const std::string id = message->id();
-  active_recipients_ -= std::min(active_recipients_, message->active_recipients);
-  if (message->content != nullptr) content_bytes_ -= message->content->size();
-  active_.erase(id);
-  wait_until(id, wall_now() + 60'000'000);
+                       ", nrcpt=" + std::to_string(message->unread) + " (queue active)");
+  if (message->unread == 0) {
+    if (!background([this, message] { finish(message); })) try_later(message);
+    return;
+  }
+  // Many take a while to resolve, and tables that ask servers may be waited for on a fiber alone.
+  if (message->unread > kReadStep || router_.may_suspend()) {
+    message->wants_more = std::make_shared<net::Event>();
+    if (background([this, message] { read_all(message); })) return;
+    message->wants_more.reset();
+    if (router_.may_suspend()) return try_later(message);
+  }
+  Places places;
+  read(*message, message->unread, places);
+  assign(message, places);
 }
 
-void Scheduler::route(const MessagePtr& message) {
-  struct Place {
-    std::string transport, nexthop, key;
-    bool operator<(const Place& other) const {
-      return std::tie(transport, key, nexthop) < std::tie(other.transport, other.key, other.nexthop);
-    }
-  };
-  const queue::Entry& entry = message->entry;
-  std::map<Place, std::vector<std::size_t>> places;
-  for (std::size_t i = 0; i < entry.recipients.size(); ++i) {
-    if (entry.recipients[i].done) continue;
-    const std::string& address = entry.recipients[i].recipient.address;
-    Place place;
-    if (!entry.envelope.content_filter.empty()) {
-      const std::string& filter = entry.envelope.content_filter;
-      const std::size_t colon = filter.find(':');
-      place.transport = filter.substr(0, colon);
-      if (colon != filter.npos) place.nexthop = filter.substr(colon + 1);
-      if (place.nexthop.empty()) place.nexthop = rules_.filter_nexthop.empty() ? domain_of(address) : rules_.filter_nexthop;
-    } else if (auto to = router_.resolve(address, entry.envelope.sender)) {
-      place.transport = to->transport;
-      place.nexthop = to->nexthop;
-    } else {
-      rules_.qmgr_log.warning(message->id() + ": " + to.error().context);
-      place.transport = "retry";
-      place.nexthop = "4.3.0 address resolver failure";
-    }
-    if (std::find(rules_.defer_transports.begin(), rules_.defer_transports.end(), place.transport) !=
-        rules_.defer_transports.end()) {
-      place.transport = "retry";
-      place.nexthop = "4.3.2 deferred transport";
-    }
-    place.key = lower(place.nexthop);
-    // With a limit of one recipient, each is a destination of its own (qmgr(8)).
-    if (transport(place.transport).limits.recipients == 1) place.key = lower(address) + " " + place.key;
-    places[place].push_back(i);
-  }
+// No stack to be had: it goes back to those that wait.
+void Scheduler::try_later(const MessagePtr& message) {
+  loaded_recipients_ -= message->entry.recipients.size();
+  if (message->content != nullptr) content_bytes_ -= message->content->size();
+  active_.erase(message->id());
+  at(SteadyClock::now() + kRetryRead, [this, id = message->id()] { due_.push_back({id}); });
+}
 
-  std::vector<std::pair<Place, Job>> jobs;
+Scheduler::Place Scheduler::place_of(const ActiveMessage& message, std::size_t recipient) {
+  const queue::Entry& entry = message.entry;
+  const std::string& address = entry.recipients[recipient].recipient.address;
+  Place place;
+  if (!entry.envelope.content_filter.empty()) {
+    const std::string& filter = entry.envelope.content_filter;
+    const std::size_t colon = filter.find(':');
+    place.transport = filter.substr(0, colon);
+    if (colon != filter.npos) place.nexthop = filter.substr(colon + 1);
+    if (place.nexthop.empty()) place.nexthop = rules_.filter_nexthop.empty() ? domain_of(address) : rules_.filter_nexthop;
+  } else if (auto to = router_.resolve(address, entry.envelope.sender)) {
+    place.transport = to->transport;
+    place.nexthop = to->nexthop;
+  } else {
+    rules_.qmgr_log.warning(message.id() + ": " + to.error().context);
+    place.transport = "retry";
+    place.nexthop = "4.3.0 address resolver failure";
+  }
+  // "postqueue -f" and the like deliver what otherwise waits (defer_transports).
+  const auto& held = rules_.defer_transports;
+  if (!message.flushed && std::find(held.begin(), held.end(), place.transport) != held.end()) {
+    place.transport = "retry";
+    place.nexthop = "4.3.2 deferred transport";
+  }
+  place.key = lower(place.nexthop);
+  // With a limit of one recipient, each is a destination of its own (qmgr(8)).
+  if (transport(place.transport).limits.recipients == 1) place.key = lower(address) + " " + place.key;
+  return place;
+}
+
+// The next recipients, at most that many, with where they go.
+std::size_t Scheduler::read(ActiveMessage& message, std::size_t most, Places& places) {
+  const auto& recipients = message.entry.recipients;
+  std::size_t count = 0;
+  for (; count < most && message.next_unread < recipients.size(); ++message.next_unread) {
+    if (recipients[message.next_unread].done) continue;
+    places[place_of(message, message.next_unread)].push_back(message.next_unread);
+    ++count;
+  }
+  message.in_memory += count;
+  active_recipients_ += count;
+  return count;
+}
+
+// How many more recipients of this message may be scheduled now.
+std::size_t Scheduler::allowance(const ActiveMessage& message) const {
+  const auto left = [](std::size_t limit, std::size_t used) { return limit > used ? limit - used : 0; };
+  std::size_t room = left(rules_.recipient_limit, active_recipients_);
+  for (const auto& [transport, job] : message.jobs) {
+    const TransportLimits& limits = transport->limits;
+    room = std::min(room, left(limits.in_memory + (job->level > 0 ? limits.extra_in_memory : 0), transport->recipients));
+  }
+  return std::max(room, left(rules_.recipient_minimum, message.in_memory));
+}
+
+// The fiber of a message with many recipients.
+void Scheduler::read_all(const MessagePtr& message) {
+  while (message->unread > 0 && !message->withdrawn && !stopping_) {
+    Places places;
+    const std::size_t most = std::min(allowance(*message), message->unread);
+    for (std::size_t count = 0; count < most && !message->withdrawn && !stopping_;) {
+      count += read(*message, std::min(kReadStep, most - count), places);
+      (void)net::sleep_until(Deadline::after(std::chrono::nanoseconds(0)));   // others get their turn
+    }
+    assign(message, places);
+    if (message->unread > 0) wait_for_room(*message);
+  }
+  if (stopping_ || !message->withdrawn || message->unread == 0) return;
+  message->unread = 0;
+  for (auto jobs = message->jobs; const auto& [transport, job] : jobs) transport->forget_done(*message);
+  if (message->open_batches == 0) finish(message);
+}
+
+void Scheduler::wait_for_room(ActiveMessage& message) {
+  TransportLimits limits;
+  if (!message.jobs.empty()) limits = message.jobs.begin()->first->limits;
+  message.refill_at = message.in_memory > limits.refill ? message.in_memory - limits.refill : 0;
+  message.wants_more->reset();
+  (void)message.wants_more->wait(Deadline::after(std::max(limits.refill_delay, std::chrono::seconds(1))));
+}
+
+void Scheduler::assign(const MessagePtr& message, Places& places) {
+  const queue::Entry& entry = message->entry;
+  std::vector<std::pair<const Place*, Batch>> batches;
   for (auto& [place, list] : places) {
     // Postfix's order: by domain, then by address.
-    std::stable_sort(list.begin(), list.end(), [&](std::size_t a, std::size_t b) {
-      const std::string& x = entry.recipients[a].recipient.address;
-      const std::string& y = entry.recipients[b].recipient.address;
-      return std::pair(domain_of(x), lower(x)) < std::pair(domain_of(y), lower(y));
-    });
-    const std::size_t limit = transport(place.transport).limits.recipients;
-    const std::size_t step = limit == 0 ? list.size() : limit;
-    for (std::size_t at = 0; at < list.size(); at += step) {
-      const auto first = list.begin() + static_cast<std::ptrdiff_t>(at);
-      const auto last = list.begin() + static_cast<std::ptrdiff_t>(std::min(list.size(), at + step));
-      jobs.emplace_back(place, Job{message, {first, last}});
+    std::vector<std::tuple<std::string, std::string, std::size_t>> sorted;
+    for (const std::size_t one : list) {
+      const std::string& address = entry.recipients[one].recipient.address;
+      sorted.emplace_back(domain_of(address), lower(address), one);
     }
-  }
-  if (stopping_) {   // in the time that tables took: the store has it as it was
-    active_.erase(message->id());
-    return;
-  }
-  message->open_jobs = message->withdrawn ? 0 : jobs.size();
-  if (message->open_jobs == 0) {
-    if (!background([this, message] { finish(message); })) active_.erase(message->id());
-    return;
-  }
-  for (auto& [place, job] : jobs) enqueue(transport(place.transport), place.nexthop, place.key, std::move(job));
-}
-
-void Scheduler::flush_all() {
-  for (auto& [name, transport] : transports_) {
-    for (auto& [key, destination] : transport->destinations) {
-      if (destination->window.dead()) destination->window.revive();
+    std::sort(sorted.begin(), sorted.end());
+    Transport& by = transport(place.transport);
+    const std::size_t step = by.limits.recipients == 0 ? list.size() : by.limits.recipients;
+    for (std::size_t at = 0; at < sorted.size(); ++at) {
+      if (at % step == 0) batches.emplace_back(&place, Batch{message, {}, &by});
+      batches.back().second.recipients.push_back(std::get<std::size_t>(sorted[at]));
     }
+    message->unread -= list.size();
   }
-  for (const auto& [when, id] : deferred_) due_.push_back(id);
-  deferred_.clear();
-  deferred_at_.clear();
-  fill();
-}
-
-void Scheduler::flush(const std::string& queue_id) {
-  if (!deferred_at_.contains(queue_id)) return;
-  forget_waiting(queue_id);
-  due_.push_back(queue_id);
-  fill();
-}
-
-void Scheduler::flush_site(const std::string& domain) {
-  std::vector<std::string> found;
-  const std::string wanted = lower(domain);
-  for (const auto& [when, id] : deferred_) {
-    const auto entry = store_.load(id);
-    if (entry && std::any_of(entry->recipients.begin(), entry->recipients.end(), [&](const queue::RecipientState& one) {
-          return !one.done && domain_of(one.recipient.address) == wanted;
-        })) {
-      found.push_back(id);
-    }
+  message->open_batches += batches.size();
+  std::set<Transport*> touched;
+  for (auto& [place, batch] : batches) {
+    touched.insert(batch.transport);
+    enqueue(place->nexthop, place->key, std::move(batch));
   }
-  for (auto& [name, transport] : transports_) {
-    for (auto& [key, destination] : transport->destinations) {
-      if (destination->window.dead() && destination->key.find(wanted) != std::string::npos) destination->window.revive();
-    }
+  if (message->unread == 0) {
+    for (auto jobs = message->jobs; const auto& [transport, job] : jobs) transport->forget_done(*message);
   }
-  for (const std::string& id : found) flush(id);
-}
-
-void Scheduler::removed(const std::string& queue_id) {
-  forget_waiting(queue_id);
-  const auto it = active_.find(queue_id);
-  if (it != active_.end()) it->second->withdrawn = true;
-}
-
-void Scheduler::changed(const std::string& queue_id) {
-  const auto entry = store_.load(queue_id);
-  const auto it = active_.find(queue_id);
-  if (it != active_.end()) {
-    // What runs may end; what has not begun is not begun.
-    it->second->withdrawn = !entry || entry->queue == queue::QueueName::hold || entry->queue == queue::QueueName::corrupt;
-    if (entry) {
-      it->second->entry.queue = entry->queue;
-      it->second->entry.forced_expire = entry->forced_expire;
-    }
-    return;
-  }
-  forget_waiting(queue_id);
-  if (!entry || entry->queue == queue::QueueName::hold || entry->queue == queue::QueueName::corrupt) return;
-  if (entry->queue == queue::QueueName::deferred && entry->next_attempt > wall_now() && !entry->forced_expire) {
-    wait_until(queue_id, entry->next_attempt);
-    return;
-  }
-  due_.push_back(queue_id);   // one that is due twice is made active once
-  fill();
+  for (Transport* const transport : touched) dispatch(*transport);
 }
 
 }  // namespace millrace::deliver

@@ -156,6 +156,12 @@ struct SmtpAgent::Run {
         return;
       }
       session = std::make_unique<ClientSession>(std::move(*stream), host, agent.options_);
+      const ClientOptions& options = *agent.options_;
+      if (options.trace || (options.trace_peer && (options.trace_peer(host.name, host.endpoint.address) || options.trace_peer(nexthop, "")))) {
+        session->set_trace([log = agent.log_, peer = host.named_with_port()](char who, std::string_view line) {
+          log.info(std::string(1, who) + " " + peer + ": " + std::string(line));
+        });
+      }
       const auto trouble = session->open(plain ? TlsPolicy{} : policy, nexthop);
       if (!trouble) break;
       session->quit();

@@ -23,8 +23,9 @@ class SchedulerControl {
   virtual void flush_all() = 0;
   // Attempt this deferred message now (postqueue -i).  Ids that are gone are no error.
   virtual void flush(const std::string& queue_id) = 0;
-  // Attempt the deferred mail for this domain now (postqueue -s, ETRN): "example.org", "[192.0.2.1]".
-  virtual void flush_site(const std::string& domain) = 0;
+  // Attempt the deferred mail for this domain soon (postqueue -s, ETRN): "example.org", "[192.0.2.1]".  false:
+  // it is not one of fast_flush_domains.
+  virtual bool flush_site(const std::string& domain) = 0;
   // Is it in the active queue: selected for delivery, or being delivered?
   virtual bool is_active(const std::string& queue_id) = 0;
   // The message was deleted.  A delivery that runs may end; its outcome is dropped.

@@ -64,7 +64,8 @@ Result<Strings> ControlClient::request(const Strings& request, const std::functi
     input_.erase(0, used);
     if (frame.type == wire::Type::done) return strings;
     if (frame.type != wire::Type::failed || strings.size() != 2) return fail(Errc::protocol, "control socket: bad answer");
-    const Errc code = strings[0] == "denied" ? Errc::refused : strings[0] == "not_found" ? Errc::not_found : Errc::io;
+    const Errc code = strings[0] == "denied" ? Errc::refused : strings[0] == "not_found" ? Errc::not_found
+                      : strings[0] == "not_eligible" ? Errc::config : Errc::io;
     return fail(code, strings[1]);
   }
 }

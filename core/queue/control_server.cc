@@ -74,7 +74,9 @@ void Core::serve(FrameSocket& socket, const Strings& request, uid_t user) {
     return put(socket, wire::Type::done, {});
   }
   if (operation == "site" && request.size() == 2) {
-    if (scheduler != nullptr) scheduler->flush_site(request[1]);
+    if (scheduler != nullptr && !scheduler->flush_site(request[1])) {
+      return failed(socket, "not_eligible", "Flush service is not configured for destination \"" + request[1] + "\"");
+    }
     return put(socket, wire::Type::done, {});
   }
   if (operation != "cat" && operation != "change") return failed(socket, "invalid", "unknown request: " + operation);

@@ -4,7 +4,8 @@
 //   "cat", id                                       items: "entry" …, "content" piece …
 //   "flush" | "flush", id | "site", domain          -
 //   "change", letter, id or "", queue name …        done: changed, released
-// Answer: items, then done, or failed: a kind ("denied", "not_found", "invalid", "error") and a text.
+// Answer: items, then done, or failed: a kind ("denied", "not_found",
+// "not_eligible", "invalid", "error") and a text.
 #pragma once
 
 #include <optional>

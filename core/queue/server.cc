@@ -23,6 +23,8 @@ struct Core : std::enable_shared_from_this<Core> {
   void accepted(int fd);
   bool take(const std::shared_ptr<FrameSocket>& socket, const wire::Frame& frame,
             const std::function<int()>& take_fd);
+  void store_small(const std::shared_ptr<FrameSocket>& socket, std::uint64_t request, const std::shared_ptr<Entry>& entry,
+                   std::shared_ptr<const std::string> content);
   bool submit(const std::shared_ptr<FrameSocket>& socket, std::string_view payload,
               const std::function<int()>& take_fd);
   void answer(FrameSocket& socket, std::uint64_t request, const Result<void>& result);
@@ -77,6 +79,15 @@ void Core::answer(FrameSocket& socket, std::uint64_t request, const Result<void>
   socket.output_added();
 }
 
+void Core::store_small(const std::shared_ptr<FrameSocket>& socket, std::uint64_t request,
+                       const std::shared_ptr<Entry>& entry, std::shared_ptr<const std::string> content) {
+  entry->envelope.size = content->size();
+  store.add_async(*entry, content, [self = shared_from_this(), socket, request, entry, content](const Result<void>& done) {
+    self->answer(*socket, request, done);
+    if (done) self->stored(std::move(*entry), content);
+  });
+}
+
 bool Core::submit(const std::shared_ptr<FrameSocket>& socket, std::string_view payload,
                   const std::function<int()>& take_fd) {
   wire::Submit submit;
@@ -92,24 +103,23 @@ bool Core::submit(const std::shared_ptr<FrameSocket>& socket, std::string_view p
   entry->queue = entry->envelope.hold ? QueueName::hold : QueueName::incoming;
   entry->queued = wall_now();
   const std::uint64_t request = submit.request;
-  if (fd < 0) {
-    auto content = std::make_shared<const std::string>(submit.content);
-    entry->envelope.size = content->size();
-    store.add_async(*entry, content, [self = shared_from_this(), socket, request, entry, content](const Result<void>& done) {
-      self->answer(*socket, request, done);
-      if (done) self->stored(std::move(*entry), content);
-    });
+  const auto delay = options.flow_delay ? options.flow_delay() : std::chrono::milliseconds(0);
+  auto content = std::make_shared<const std::string>(submit.content);
+  if (fd < 0 && delay.count() == 0) {
+    store_small(socket, request, entry, std::move(content));
     return true;
   }
-  // Large: its own fiber, so that its sync does not hold up what comes behind it.
-  const auto large = [self = shared_from_this(), socket, request, entry, fd, prefix = std::string(submit.content)] {
-    entry->envelope.size = prefix.size() + static_cast<std::uint64_t>(std::max<off_t>(::lseek(fd, 0, SEEK_END), 0));
-    const Result<void> done = self->store.add(*entry, prefix, fd);
+  // Large: its own fiber, so that its sync does not hold up what comes behind it.  The same for one that waits.
+  const auto large = [self = shared_from_this(), socket, request, entry, fd, delay, prefix = std::move(content)] {
+    if (delay.count() > 0) (void)net::sleep_until(Deadline::after(delay));
+    if (fd < 0) return self->store_small(socket, request, entry, prefix);
+    entry->envelope.size = prefix->size() + static_cast<std::uint64_t>(std::max<off_t>(::lseek(fd, 0, SEEK_END), 0));
+    const Result<void> done = self->store.add(*entry, *prefix, fd);
     self->answer(*socket, request, done);
     if (done) self->stored(std::move(*entry), nullptr);
   };
   if (Result<void> spawned = net::Loop::current().spawn(net::Stack::session, large); !spawned) {
-    ::close(fd);
+    if (fd >= 0) ::close(fd);
     answer(*socket, request, spawned);
   }
   return true;

@@ -13,6 +13,8 @@ namespace millrace::queue {
 struct ServerOptions {
   int listening_fd = -1;   // a unix socket; owned by the caller
   log::Logger log{"postfix/qmgr"};
+  // How long a message that has just come is put off before it is stored (in_flow_delay); empty: not at all.
+  std::function<std::chrono::milliseconds()> flow_delay;
 };
 
 // Answers to all messages of one commit leave in one write per connection.  Only processes of our own user

@@ -195,6 +195,7 @@ int queue_main(int argc, char** argv, const std::string& config_directory) {
   const Result<void> flushed = mode == 'f'   ? (*access)->flush_all()
                                : mode == 'i' ? (*access)->flush(value)
                                              : (*access)->flush_site(lower(value));
+  if (!flushed && flushed.error().code == Errc::config) return speaker.fatal(flushed.error().context);   // no site of ours
   return flushed ? 0 : speaker.fatal("Cannot flush mail queue - " + flushed.error().context);
 }
 

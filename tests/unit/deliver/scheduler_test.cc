@@ -293,7 +293,7 @@ TEST_CASE("deliver scheduler: what the store held is taken over", "[deliver][sch
     CHECK(w.store.messages.contains("A2"));
     CHECK(w.store.messages.contains("A3"));
     CHECK(w.store.messages.at("A5").entry.queue == queue::QueueName::corrupt);
-    w.scheduler->flush_site("one.example");
+    CHECK(w.scheduler->flush_site("one.example"));
     w.settle();
     CHECK(w.store.messages.size() == 2);
     w.store.messages["A2"].entry.queue = queue::QueueName::deferred;
@@ -332,5 +332,152 @@ TEST_CASE("deliver scheduler: a table that fails puts mail off", "[deliver][sche
     w.settle();
     CHECK(w.wire.calls == std::vector<std::string>{"4.3.0 address resolver failure: a@one.example"});
     CHECK(w.store.messages.at("A1").entry.queue == queue::QueueName::deferred);
+  });
+}
+
+TEST_CASE("deliver scheduler: recipients of a large message are scheduled in portions", "[deliver][scheduler]") {
+  World w;
+  w.rules.recipient_limit = 300;
+  w.limits.refill = 50;
+  w.limits.recipients = 10;
+  w.wire.takes = std::chrono::milliseconds(1);
+  std::vector<std::string> many;
+  for (int i = 0; i < 1000; ++i) many.push_back("u" + std::to_string(i) + "@one.example");
+  w.wire.answers["u7@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", many);
+    w.put("A2", "s@x", {"a@two.example"});
+    CHECK(w.scheduler->active_messages() == 2);
+    w.settle();
+    CHECK(w.wire.calls.size() >= 101);
+    CHECK(w.wire.calls.size() < 120);
+    CHECK(w.store.messages.size() == 1);
+    const queue::Entry& entry = w.store.messages.at("A1").entry;
+    std::size_t open = 0;
+    for (const queue::RecipientState& one : entry.recipients) open += one.done ? 0 : 1;
+    CHECK(open == 1);
+    CHECK(entry.recipients[7].reason == "because");
+  });
+}
+
+TEST_CASE("deliver scheduler: a large message that is deleted ends", "[deliver][scheduler]") {
+  World w;
+  w.rules.recipient_limit = 20;
+  w.limits.recipients = 1;
+  w.wire.takes = std::chrono::milliseconds(5);
+  std::vector<std::string> many;
+  for (int i = 0; i < 1000; ++i) many.push_back("u" + std::to_string(i) + "@one.example");
+  w.run([&] {
+    w.put("A1", "s@x", many);
+    (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(20)));
+    w.store.messages.erase("A1");
+    w.scheduler->removed("A1");
+    w.settle();
+    CHECK(w.wire.calls.size() < 100);
+  });
+}
+
+TEST_CASE("deliver scheduler: pauses between deliveries", "[deliver][scheduler]") {
+  World w;
+  w.limits.concurrency.initial = w.limits.concurrency.limit = 1;
+  const auto took = [&](const std::vector<std::string>& recipients) {
+    const TimePoint begin = SteadyClock::now();
+    w.run([&] {
+      int number = 0;
+      for (const std::string& one : recipients) w.put("A" + std::to_string(number++), "s@x", {one});
+      w.settle();
+    });
+    return SteadyClock::now() - begin;
+  };
+  SECTION("to one destination") {
+    w.limits.rate_delay = std::chrono::seconds(1);
+    CHECK(took({"a@one.example", "b@one.example", "a@two.example"}) >= std::chrono::seconds(1));
+    CHECK(w.wire.calls[1] == "two.example: a@two.example");
+  }
+  SECTION("over one transport") {
+    w.limits.transport_delay = std::chrono::seconds(1);
+    w.limits.processes = 1;
+    CHECK(took({"a@one.example", "a@two.example"}) >= std::chrono::seconds(1));
+  }
+}
+
+TEST_CASE("deliver scheduler: deferred transports wait for a flush", "[deliver][scheduler]") {
+  World w;
+  w.rules.defer_transports = {"smtp"};
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.settle();
+    CHECK(w.wire.calls == std::vector<std::string>{"4.3.2 deferred transport: a@one.example"});
+    w.wire.answers.clear();
+    w.scheduler->flush("A1");
+    w.settle();
+    CHECK(w.wire.calls.back() == "one.example: a@one.example");
+    CHECK(w.store.messages.empty());
+  });
+}
+
+TEST_CASE("deliver scheduler: a frozen queue manager delivers nothing", "[deliver][scheduler]") {
+  World w;
+  w.rules.frozen = true;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.scheduler->flush_all();
+    w.scheduler->changed("A1");
+    CHECK(w.scheduler->flush_site("one.example"));
+    CHECK(w.scheduler->active_messages() == 0);
+    CHECK(w.wire.calls.empty());
+    CHECK(w.store.messages.size() == 1);
+  });
+}
+
+TEST_CASE("deliver scheduler: a message that was tried meanwhile is not tried again", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.settle();
+    w.scheduler->flush("A1");
+    w.scheduler->flush("A1");
+    w.settle();
+    CHECK(w.wire.calls.size() == 2);
+    w.scheduler->flush_all();
+    w.scheduler->flush_all();
+    w.settle();
+    CHECK(w.wire.calls.size() == 3);
+  });
+}
+
+TEST_CASE("deliver scheduler: only eligible sites are flushed", "[deliver][scheduler]") {
+  World w;
+  w.rules.flush_domains = [](const std::string& domain) { return Result<bool>(domain == "one.example"); };
+  w.wire.answers["a@one.example"] = w.wire.answers["a@two.example"] = Status::deferred;
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.put("A2", "s@x", {"a@two.example"});
+    w.settle();
+    w.wire.calls.clear();
+    CHECK_FALSE(w.scheduler->flush_site("two.example"));
+    CHECK(w.scheduler->flush_site("one.example"));
+    for (int i = 0; i < 500 && w.wire.calls.empty(); ++i) (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(2)));
+    w.settle();
+    CHECK(w.wire.calls == std::vector<std::string>{"one.example: a@one.example"});
+  });
+}
+
+TEST_CASE("deliver scheduler: new mail waits when the queue manager does not keep up", "[deliver][scheduler]") {
+  World w;
+  w.rules.active_limit = 1;
+  w.rules.in_flow_delay = std::chrono::seconds(1);
+  w.rules.in_flow_tokens = 2;
+  w.wire.takes = std::chrono::milliseconds(50);
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    CHECK(w.scheduler->flow_delay().count() == 0);
+    w.put("A2", "s@x", {"a@one.example"});
+    CHECK(w.scheduler->flow_delay().count() == 0);
+    CHECK(w.scheduler->flow_delay() == std::chrono::seconds(1));
+    w.settle();
+    CHECK(w.scheduler->flow_delay().count() == 0);
   });
 }

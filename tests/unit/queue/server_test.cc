@@ -203,7 +203,10 @@ namespace {
 struct FakeScheduler final : SchedulerControl {
   void flush_all() override { calls.push_back("flush_all"); }
   void flush(const std::string& id) override { calls.push_back("flush " + id); }
-  void flush_site(const std::string& domain) override { calls.push_back("site " + domain); }
+  bool flush_site(const std::string& domain) override {
+    calls.push_back("site " + domain);
+    return domain != "elsewhere.example";
+  }
   bool is_active(const std::string& id) override { return id == "AAAA0002"; }
   void removed(const std::string& id) override { calls.push_back("removed " + id); }
   void changed(const std::string& id) override { calls.push_back("changed " + id); }
