@@ -8,7 +8,7 @@ packages="
   liblua5.4-dev libexpected-dev libfmt-dev libcli11-dev nlohmann-json3-dev libidn2-dev catch2
   clang libclang-rt-14-dev libmilter-dev
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
-  opendkim opendkim-tools postgrey postfix swaks pflogsumm python3-dkim mandoc
+  opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks pflogsumm python3-dkim mandoc
 "
 # The unprivileged user for machines without Postfix's.
 getent passwd millrace > /dev/null || useradd --system --user-group --no-create-home --home-dir /nonexistent \

@@ -65,7 +65,19 @@ void PatternRules::add(std::string_view line, int number, const Warn& outer) {
   }
   rule.has_groups = parsed->highest_group > 0;
   rule.result = std::move(parsed->result);
+  const bool decides = rule.kind == PatternRule::Kind::match && !rule.patterns[0].negated;
+  starts_.push_back(decides ? start_of(rule.patterns[0].regex.prefix()) : Start{});
   rules_.push_back(std::move(rule));
+}
+
+PatternRules::Start PatternRules::start_of(std::string_view text) {
+  Start start;
+  for (std::size_t i = 0; i < sizeof start.octets && i < text.size(); ++i) {
+    const char c = text[i];
+    start.octets |= std::uint64_t{static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c)} << (8 * i);
+    start.mask |= std::uint64_t{0xff} << (8 * i);
+  }
+  return start;
 }
 
 void PatternRules::finish(const Warn& warn) {
@@ -78,7 +90,9 @@ void PatternRules::finish(const Warn& warn) {
 
 Lookup PatternRules::find(std::string_view key) const {
   std::vector<std::pair<std::size_t, std::size_t>> groups;
+  const std::uint64_t octets = start_of(key).octets;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (((octets ^ starts_[i].octets) & starts_[i].mask) != 0) continue;
     const Rule& rule = rules_[i];
     if (rule.kind == PatternRule::Kind::endif) continue;
     bool hit = true;

@@ -32,6 +32,8 @@ class Regex {
   // `groups` (if any) receives begin and end of the whole match and each group; npos when unset.
   Outcome match(std::string_view subject, std::vector<std::pair<std::size_t, std::size_t>>* groups) const;
   unsigned group_count() const { return groups_; }
+  // See literal_prefix(); in lower case when caseless.
+  const std::string& prefix() const { return prefix_; }
 
  private:
   struct Free { void operator()(void* code) const; };
