@@ -91,8 +91,7 @@ class Checker {
         filter_.rules(), [this](const auto& finding) { return take(finding); },
         [this](checks::MimeFault fault, std::string_view text) { log_fault(fault, text); });
     for (header_ = 0; header_ < message_.headers.size() && !inspection.done(); ++header_) {
-      const mime::Header& header = message_.headers[header_];
-      if (header.own_received) continue;
+      const mime::Header& header = message_.headers[header_];   // our own Received too: hiding it is a common rule
       std::string text = header.text();
       text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());
       inspection.header(text, header.name(), std::string_view(text).substr(std::min(text.size(), text.find(':') + 1)));
@@ -233,6 +232,7 @@ class Checker {
       const std::size_t colon = decision.text.find(':');
       const std::string_view name = trim(std::string_view(decision.text).substr(0, colon));
       fresh.emplace(fmt::format("{}:{}", name, std::string_view(decision.text).substr(colon + 1)), name.size());
+      fresh->own_received = header.own_received && decision.kind == Kind::replace;   // still not for milters
     }
     if (!headers_) headers_.emplace();
     const auto begin = message_.headers.begin();

@@ -11,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import case  # noqa: E402
 from instance import free_port  # noqa: E402
+from milter_peer import CONTINUE, MilterPeer, packet  # noqa: E402
 from next_hop import NextHop  # noqa: E402
 
 MAIL = b"From: In <in@dest.example>\r\nTo: b@dest.example, x@inside.example\r\nSubject: one\r\n" \
@@ -209,6 +210,41 @@ sender_dependent_default_transport_maps = inline:{{special@dest.example=smtp:[12
     def test_route_of_a_sender(self):
         self.assertIn("queued as", self.submit(MAIL, sender="<special@dest.example>", recipients=("<x@far.example>",)))
         self.assertEqual(self.other.wait(1)[0].recipients[0].split()[0], "TO:<x@far.example>")
+
+
+class AddedByMilter(case.Case):
+    """Recipients and a sender that a milter gives go through the tables, as if a client had named them."""
+    MAIN = """smtpd_milters = %(milter)s
+myorigin = dest.example
+recipient_delimiter = +
+virtual_alias_maps = inline:{{list@dest.example=a@dest.example,b@dest.example}, {short@dest.example=s2@dest.example}}
+recipient_canonical_maps = inline:{{old@dest.example=new@dest.example}}
+sender_canonical_maps = inline:{{from@dest.example=mapped@dest.example}}
+"""
+
+    @classmethod
+    def prepare(cls):
+        cls.edits = b""
+        cls.milter = MilterPeer(cls.work, lambda event, data, number: (cls.edits if event == b"E" else b"") + CONTINUE)
+        cls.addClassCleanup(cls.milter.down)
+        cls.MAIN = cls.MAIN % {"milter": cls.milter.service}
+
+    def after(self, *edits):
+        type(self).edits = b"".join(packet(kind.encode(), address.encode() + b"\0") for kind, address in edits)
+        self.next.clear()
+        self.assertIn("queued as", self.submit(MAIL, recipients=("<first@dest.example>",)))
+        message = self.next.wait(1)[0]
+        return message.sender.split()[0], sorted(r.split()[0][3:] for r in message.recipients)
+
+    def test_added_recipients(self):
+        self.assertEqual(self.after(("+", "<list@dest.example>"))[1],
+                         ["<a@dest.example>", "<b@dest.example>", "<first@dest.example>"])
+        self.assertEqual(self.after(("+", "<old+x@dest.example>"), ("+", "short"))[1],
+                         ["<first@dest.example>", "<new+x@dest.example>", "<s2@dest.example>"])
+        self.assertEqual(self.after(("-", "<first@dest.example>"), ("+", "<c@dest.example>"))[1], ["<c@dest.example>"])
+
+    def test_changed_sender(self):
+        self.assertEqual(self.after(("e", "<from@dest.example>"))[0], "FROM:<mapped@dest.example>")
 
 
 class Refused(case.Case):
