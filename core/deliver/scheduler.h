@@ -92,7 +92,7 @@ class Scheduler : public queue::SchedulerControl {
   bool activate_id(const Due& due);
   void activate(queue::Entry entry, std::shared_ptr<const std::string> content, bool flushed);
   void try_later(const MessagePtr& message);
-  Place place_of(const ActiveMessage& message, std::size_t recipient);
+  Place place_of(ActiveMessage& message, std::size_t recipient);
   std::size_t read(ActiveMessage& message, std::size_t most, Places& places);
   void read_all(const MessagePtr& message);
   void wait_for_room(ActiveMessage& message);

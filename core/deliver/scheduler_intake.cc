@@ -224,7 +224,7 @@ void Scheduler::try_later(const MessagePtr& message) {
   at(SteadyClock::now() + kRetryRead, [this, id = message->id()] { due_.push_back({id}); });
 }
 
-Scheduler::Place Scheduler::place_of(const ActiveMessage& message, std::size_t recipient) {
+Scheduler::Place Scheduler::place_of(ActiveMessage& message, std::size_t recipient) {
   const queue::Entry& entry = message.entry;
   const std::string& address = entry.recipients[recipient].recipient.address;
   Place place;
@@ -237,6 +237,8 @@ Scheduler::Place Scheduler::place_of(const ActiveMessage& message, std::size_t r
   } else if (auto to = router_.resolve(address, entry.envelope.sender)) {
     place.transport = to->transport;
     place.nexthop = to->nexthop;
+    // What is delivered to is the address as it was resolved: user@ as user@here, an address as a literal.
+    if (!to->recipient.empty()) message.entry.recipients[recipient].recipient.address = std::move(to->recipient);
   } else {
     rules_.qmgr_log.warning(message.id() + ": " + to.error().context);
     place.transport = "retry";

@@ -183,7 +183,11 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
   const auto limit = static_cast<std::size_t>(params_.duplicate_filter_limit);
   const auto emit = [&](mime::Recipient recipient) {
     if (!alone) {
-      std::string key = lower(fmt::format("{}\n{}\n{}\n{}", recipient.orcpt, recipient.notify, recipient.original, recipient.address));
+      std::string key = recipient.address;
+      if (params_.enable_original_recipient) {
+        key = fmt::format("{}\n{}\n{}\n{}", recipient.orcpt, recipient.notify, recipient.original, recipient.address);
+      }
+      key = lower(key);
       if (seen.count(key) != 0) return;
       if (limit == 0 || seen.size() < limit) seen.insert(std::move(key));
     }

@@ -226,10 +226,13 @@ Result<bool> TableRouter::strip_local_domains(Tokens& tokens, Tokens& stripped) 
     if (tokens.size() == 1 && tokens[0].kind == Token::Kind::quoted) {
       // Routing inside a quoted local part: technically opaque, in practice followed by somebody.
       const std::string inner = tokens[0].text;
-      if (params_.resolve_dequoted_address &&
-          (inner.find('@') != npos || (rules_.allow_percent_hack && inner.find('%') != npos) ||
-           (rules_.swap_bangpath && inner.find('!') != npos))) {
-        tokens = scan_address(inner);
+      std::size_t at = params_.resolve_dequoted_address ? inner.rfind('@') : npos;
+      if (at == npos && params_.resolve_dequoted_address && rules_.allow_percent_hack) at = inner.rfind('%');
+      const bool bang = at == npos && params_.resolve_dequoted_address && rules_.swap_bangpath && inner.find('!') != npos;
+      if (at != npos || bang) {
+        std::string opened = inner;
+        if (at != npos) opened[at] = '@';
+        tokens = scan_address(bang ? opened : map::quote_address(opened));
         rewrite_tokens(tokens, rules_);
         continue;
       }
@@ -244,7 +247,7 @@ Result<bool> TableRouter::strip_local_domains(Tokens& tokens, Tokens& stripped) 
 Result<Resolved> TableRouter::resolve_all(const Plan& plan, std::string_view address, std::string_view sender) const {
   const std::string rewritten = rewrite(address);
   Resolved out;
-  Tokens tokens = scan_address(params_.resolve_dequoted_address ? rewritten : map::quote_address(rewritten));
+  Tokens tokens = scan_address(map::quote_address(rewritten));
   Tokens stripped;
   auto remote = strip_local_domains(tokens, stripped);
   if (!remote) return tl::unexpected(remote.error());

@@ -186,6 +186,7 @@ local_transport = relay:[127.0.0.1]:%(next)d
 class Generic(case.Case):
     MAIN = """smtp_generic_maps = inline:{{in@dest.example=out@public.example}, {@inside.example=@public.example}}
 sender_dependent_default_transport_maps = inline:{{special@dest.example=smtp:[127.0.0.1]:%(other)d}}
+resolve_numeric_domain = yes
 """
 
     @classmethod
@@ -206,6 +207,11 @@ sender_dependent_default_transport_maps = inline:{{special@dest.example=smtp:[12
             self.assertIn(b"From: In <out@public.example>", headers)
             self.assertIn(b"To: b@dest.example, x@public.example", headers)
             self.assertEqual(message.body(), content.split(b"\r\n\r\n", 1)[1])
+
+    def test_delivered_to_as_resolved(self):
+        self.assertIn("queued as", self.submit(MAIL, recipients=("<u@198.51.100.3>",)))
+        self.assertEqual(self.next.wait(1)[0].recipients[0].split()[0], "TO:<u@[198.51.100.3]>")
+        self.wait_log(r"to=<u@\[198\.51\.100\.3\]>, orig_to=<u@198\.51\.100\.3>")
 
     def test_route_of_a_sender(self):
         self.assertIn("queued as", self.submit(MAIL, sender="<special@dest.example>", recipients=("<x@far.example>",)))

@@ -270,3 +270,16 @@ relocated_maps = inline:{{old@dest.example=new@far.example}, {local=elsewhere}, 
   CHECK(router("relocated_maps = static:x\nvirtual_alias_maps = inline:{{a@dest.example=b@c}}")
             ->unlisted("a@dest.example", Router::Role::recipient, "", nullptr).value().empty());
 }
+
+TEST_CASE("router: what a quoted local part hides is seen, and nothing of it is lost", "[rewrite][router]") {
+  const auto r = router("mydestination = local.example\nmyorigin = mill.example");
+  // A comment to some, routing to others: the next host may see the latter.
+  CHECK_FALSE(r->is_auth_destination("a(c@d)b@dest.example").value());
+  CHECK(r->is_auth_destination("a(c)b@dest.example").value());
+  CHECK(route(*r, "a(b)c@dest.example") == "relay|a(b)c@dest.example|relay|[127.0.0.1]:2525");
+  CHECK(route(*r, "x  y@dest.example") == "relay|x  y@dest.example|relay|[127.0.0.1]:2525");
+  CHECK(route(*r, "u@far.example@local.example") == "default|u@far.example|smtp|[127.0.0.1]:2525");
+  CHECK(route(*r, "u%far.example@local.example") == "default|u@far.example|smtp|[127.0.0.1]:2525");
+  CHECK(route(*r, "far.example!u@local.example") == "default|u@far.example|smtp|[127.0.0.1]:2525");
+  CHECK(route(*r, "@local.example") == "local|MAILER-DAEMON@local.example|local|mx.mill.example");
+}
