@@ -10,6 +10,7 @@
 #include "core/daemon/command_client.h"
 #include "core/daemon/tables.h"
 #include "core/deliver/engine.h"
+#include "core/local/local_agent.h"
 #include "core/mime/builder.h"
 #include "core/local/pipe_agent.h"
 #include "core/queue/paths.h"
@@ -85,6 +86,7 @@ class QueueRole {
   std::unique_ptr<net::Resolver> resolver_;
   std::unique_ptr<map::TableSet> tables_;
   std::shared_ptr<rewrite::Router> router_;
+  std::shared_ptr<local::Forwarder> forwarder_;
   LateStore store_;
   std::unique_ptr<deliver::Engine> engine_;
   std::unique_ptr<queue::Server> server_;
@@ -104,6 +106,19 @@ void QueueRole::build(config::Findings& findings) {
   // As a process of its own among those that count connections.
   const unsigned process = static_cast<unsigned>(filter::kSharedProcesses) - 2 + setup_.generation % 2;
   filters_ = UnsmtpFilters::make(setup_.config, *tables_, findings, &setup_.shared->filters, process);
+  const std::string spool = queue::store_directory(setup_.config->params().queue_directory);
+  auto cleanup = rewrite::Cleanup::make(setup_.config->params(), router_, *tables_);
+  if (!cleanup) return report_error(findings, *setup_.config, "address rewriting", cleanup.error());
+  forwarder_ = std::make_shared<local::Forwarder>(*setup_.config, store_, *cleanup, spool,
+                                                  [this](queue::Entry entry, std::shared_ptr<const std::string> content) {
+                                                    engine_->stored(std::move(entry), std::move(content));
+                                                  });
+  for (const config::Service& service : setup_.config->services()) {   // agents are made when they are needed
+    if (service.type != "unix") continue;
+    if (const auto made = make_agent(service, log_); !made) {
+      findings.error(service.where, service.name, made.error().context);
+    }
+  }
   auto engine = deliver::Engine::make(setup_.config, store_, router_, *resolver_, *tables_,
                                       [this](const config::Service& service, const log::Logger& log) { return make_agent(service, log); },
                                       [this](queue::Entry& notice, std::string& content, bool to_postmaster) {
@@ -118,6 +133,21 @@ void QueueRole::build(config::Findings& findings) {
 Result<std::unique_ptr<deliver::Agent>> QueueRole::make_agent(const config::Service& service, const log::Logger& log) {
   const std::string spool = queue::store_directory(setup_.config->params().queue_directory);
   if (service.command == "pipe") return local::make_pipe_agent(*setup_.config, service, spool, commands_, log);
+  local::LocalParts parts;
+  parts.config = setup_.config.get();
+  parts.service = &service;
+  parts.tables = tables_.get();
+  parts.router = router_;
+  parts.runner = &commands_;
+  parts.forwarder = forwarder_;
+  parts.spool = spool;
+  parts.log = log;
+  parts.delay_places = static_cast<int>(setup_.config->params().delay_logging_resolution_limit);
+  parts.deliver_through = [this](const std::string& transport, deliver::Attempt& attempt) {
+    engine_->deliver_through(transport, attempt);
+  };
+  if (service.command == "local") return local::make_local_agent(std::move(parts));
+  if (service.command == "virtual") return local::make_virtual_agent(std::move(parts));
   return std::unique_ptr<deliver::Agent>();
 }
 

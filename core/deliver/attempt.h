@@ -26,6 +26,7 @@ struct Outcome {
   std::string relay;        // "mx.example[192.0.2.1]:25"; "" is "none"
   unsigned connection_use = 0;   // deliveries over this connection, this one included
   bool next_hop_reports = false; // the next hop takes over NOTIFY=SUCCESS (RFC 3461 section 5.2.2)
+  std::string final_recipient;   // whom an alias led to, for the log; "": the recipient itself
   bool last_hop = false;         // delivered, not relayed (LMTP)
 };
 

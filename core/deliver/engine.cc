@@ -52,6 +52,7 @@ struct Engine::Parts {
   };
   std::map<std::string, Client> clients;
   std::map<std::string, TransportLimits> limits;
+  std::map<std::string, std::unique_ptr<Transport>> through;   // of deliver_through()
   std::map<std::string, std::unique_ptr<Transport>> passed;   // what other transports hand mail to, by name
 
   log::Logger logger(std::string_view program, const config::Service* service = nullptr) const {
@@ -111,6 +112,15 @@ struct Engine::Parts {
 };
 
 Engine::~Engine() = default;
+
+void Engine::deliver_through(const std::string& transport, Attempt& attempt) {
+  auto& through = parts_->through[transport];
+  if (through == nullptr) through = parts_->make(transport);
+  attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
+  std::unique_ptr<Carry> carry;
+  through->agent->deliver(attempt, carry);
+  through->agent->release(attempt.nexthop, std::move(carry), false);
+}
 
 Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Config> config, queue::Store& store,
                                              std::shared_ptr<const rewrite::Router> router, net::Resolver& resolver,

@@ -44,6 +44,10 @@ class Engine {
     scheduler_->stored(std::move(entry), std::move(content));
   }
   std::chrono::milliseconds flow_delay() { return scheduler_->flow_delay(); }
+  // Delivers by the transport of that name now, in place of the agent that asks (mailbox_transport); all
+  // outcomes are set. [fiber]
+  void deliver_through(const std::string& transport, Attempt& attempt);
+
   queue::SchedulerControl& control() { return *scheduler_; }
 
  private:

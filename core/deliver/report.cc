@@ -29,9 +29,11 @@ std::string recipient_line(const Attempt& attempt, std::size_t position, WallMic
   const WallMicros arrival = attempt.entry->envelope.arrival;
   const WallMicros connected = attempt.connected == 0 ? ended : attempt.connected;
   const auto delay = [&](WallMicros span) { return format_delay(span, places); };
-  std::string out = attempt.entry->envelope.queue_id + ": to=<" + recipient.address + ">, ";
-  if (!recipient.original.empty() && !iequals(recipient.original, recipient.address)) {
-    out += "orig_to=<" + recipient.original + ">, ";
+  const std::string& address = outcome.final_recipient.empty() ? recipient.address : outcome.final_recipient;
+  const std::string& original = recipient.original.empty() ? recipient.address : recipient.original;
+  std::string out = attempt.entry->envelope.queue_id + ": to=<" + address + ">, ";
+  if (!iequals(original, address)) {
+    out += "orig_to=<" + original + ">, ";
   }
   out += "relay=" + (outcome.relay.empty() ? "none" : outcome.relay) + ", ";
   if (outcome.connection_use > 1) out += "conn_use=" + std::to_string(outcome.connection_use) + ", ";

@@ -41,8 +41,9 @@ enum class Tag : std::uint8_t {
   delivered,      // what Delivered-To says
   alias_name,     // the key of an alias
   entry,          // which of the alias's values, from 0
+  delimiter,      // local: what stood before the extension
 };
-constexpr std::uint8_t kLastTag = 21;
+constexpr std::uint8_t kLastTag = 22;
 
 struct Request {
   std::uint32_t id = 0;

@@ -1,11 +1,13 @@
 #include "core/local/task.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "core/local/command_spec.h"
+#include "core/local/delivery_task.h"
 #include "core/local/exec.h"
 #include "core/local/identity.h"
 #include "core/local/pipe_macros.h"
@@ -48,9 +50,11 @@ std::string refuse_task(const config::Service& service, const Request& request, 
 
 void run_task(const config::Config& config, const config::Service& service, const Request& request,
               std::span<const int> fds, const Rulers& rulers) {
-  const int places[] = {fds[0], fds[1], fds[1]};
+  const bool is_command = request.kind == TaskKind::pipe;
+  const int places[] = {fds[0], fds[1], is_command ? fds[1] : ::open("/dev/null", O_WRONLY)};
   arrange_descriptors(places);
   new_session();
+  if (!is_command) run_delivery(config, service, request);
   const auto spec = parse_command_spec(service.arguments, SpecKind::pipe);
   if (!spec) give_up("pipe", spec.error().context);
   ExecPlan plan = plan_of(config, *spec, rulers, "pipe");

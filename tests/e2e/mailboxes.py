@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""Local ends: aliases, .forward, mailbox files and maildirs, with the recipient's rights; virtual mailboxes."""
+import os
+import pwd
+import stat
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import case  # noqa: E402
+from instance import wait_until  # noqa: E402
+
+MAIL = b"From: a@sender.example\r\nTo: b@dest.example\r\nSubject: x\r\n\r\nFrom here\r\nend\r\n"
+ALIASES = """team: one@dest.example, two@dest.example
+owner-list: keeper@dest.example
+list: three@dest.example
+run: "|/usr/bin/id -un > WORK/out/run; cat >> WORK/out/run"
+refuse: "|exit 67"
+file: WORK/out/file
+secret: :include:WORK/secret
+commands: :include:WORK/commands
+loop: loop2
+loop2: loop
+"""
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root: mail is delivered with other users' rights")
+class Mailboxes(case.Case):
+    MAIN = """mydestination = local.example mx.mill.example
+local_recipient_maps =
+alias_maps = hash:WORK/aliases
+recipient_delimiter = +
+forward_path = WORK/forward/$user${recipient_delimiter}${extension}, WORK/forward/$user
+mail_spool_directory = WORK/spool
+relay_domains = dest.example box.example dir.example
+virtual_mailbox_domains = virtual.example
+virtual_mailbox_base = WORK/virtual
+virtual_mailbox_maps = inline:{ {box@virtual.example = boxes/box} {dir@virtual.example = dir/} {low@virtual.example = low/} {@star.example = star} {root@virtual.example = root} }
+virtual_uid_maps = inline:{ {box@virtual.example = GAMES} {dir@virtual.example = GAMES} {low@virtual.example = 0} {root@virtual.example = GAMES} }
+virtual_gid_maps = static:NOGROUP
+virtual_minimum_uid = 1
+transport_maps = inline:{ {dir.example = dirs} {box.example = command} }
+"""
+    MASTER = """local unix - n n - - local
+dirs unix - n n - - local -o mail_spool_directory=%(work)s/spool/
+command unix - n n - - local -o {mailbox_command=/bin/sh -c 'echo $USER,$EXTENSION,$SENDER > %(work)s/out/command; exit 0'}
+virtual unix - n n - - virtual
+"""
+
+    @classmethod
+    def prepare(cls):
+        games, nobody = pwd.getpwnam("games"), pwd.getpwnam("nobody")
+        cls.games = games
+        for name in ("out", "spool", "forward", "virtual", "virtual/boxes"):
+            os.mkdir(os.path.join(cls.work, name))
+        for name in ("out", "spool", "virtual", "virtual/boxes"):
+            os.chmod(os.path.join(cls.work, name), 0o1777)
+        cls.write("aliases", ALIASES.replace("WORK", cls.work))
+        cls.write("secret", "# for root's eyes\nfour@dest.example\n", mode=0o600)
+        cls.write("commands", "|touch %s/out/never\n" % cls.work)
+        cls.write("forward/games", "\\games, copy@dest.example\n", "games")
+        cls.write("forward/daemon", '"|id -un > %s/out/daemon"\n' % cls.work, "daemon")
+        cls.write("forward/bin", "stolen@dest.example\n", "daemon")
+        cls.write("forward/news+tag", "tagged@dest.example\n", "news")
+        os.symlink("/etc/passwd", os.path.join(cls.work, "forward", "man"))
+        cls.MAIN = cls.MAIN.replace("WORK", cls.work).replace("GAMES", str(games.pw_uid)).replace("NOGROUP", str(nobody.pw_gid))
+
+    @classmethod
+    def write(cls, name, text, owner=None, mode=0o644):
+        path = os.path.join(cls.work, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.chmod(path, mode)
+        if owner:
+            os.chown(path, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+
+    def to(self, *names, sender="<a@sender.example>", content=MAIL):
+        return self.queue_id(self.submit(content, sender=sender, recipients=["<%s>" % n for n in names]))
+
+    def arrived(self, *words):
+        """The message at the next hop that was meant: bounces of other tests may come between."""
+        def look():
+            for message in list(self.next.messages):
+                if all(word in " ".join(message.recipients) for word in words):
+                    return message
+            return None
+        return wait_until(look, 15, "a message for " + " ".join(words))
+
+    def path(self, name):
+        return os.path.join(self.work, name)
+
+    def text(self, name):
+        wait_until(lambda: os.path.exists(self.path(name)) and os.path.getsize(self.path(name)), 10, name)
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
+
+    def test_alias_forwards_once(self):
+        self.to("team@local.example")
+        got = self.arrived("one@dest.example", "two@dest.example")
+        self.assertEqual(sorted(r.split(">")[0] for r in got.recipients), ["TO:<one@dest.example", "TO:<two@dest.example"])
+        self.assertTrue(got.headers()[0].startswith(b"Received: by mx.mill.example (Millrace)\r\n\tid "), got.headers())
+        self.assertEqual(got.headers()[1], b"Delivered-To: team@local.example")
+        self.wait_log(r"to=<team@local.example>, relay=local, .* dsn=2.0.0, status=sent \(forwarded as \w+\)")
+
+    def test_owner_is_the_sender_of_a_list(self):
+        self.to("list@local.example")
+        self.assertIn("owner-list@", self.arrived("three@dest.example").sender)
+
+    def test_alias_command_runs_as_default_privs(self):
+        self.to("run@local.example")
+        wait_until(lambda: self.text("out/run").count("\n") > 5, 10, "the whole message")
+        lines = self.text("out/run").split("\n")
+        self.assertEqual(lines[0], "nobody")
+        self.assertRegex(lines[1], "^From a@sender.example  ")
+        self.assertEqual(lines[2:5], ["Return-Path: <a@sender.example>", "X-Original-To: run@local.example", "Delivered-To: run@local.example"])
+
+    def test_exit_status_and_loops(self):
+        first = self.to("refuse@local.example")
+        self.wait_log(first + r": to=<refuse@local.example>, relay=local, .* dsn=5.1.1, status=bounced \(user unknown\)")
+        second = self.to("loop@local.example")
+        self.wait_log(second + r": .*status=bounced \(possible alias database loop")
+        third = self.to("uucp@local.example", content=b"Delivered-To: uucp@local.example\r\n" + MAIL)
+        self.wait_log(third + r": .* dsn=5.4.6, status=bounced \(mail forwarding loop for uucp@local.example\)")
+        fourth = self.to("nosuch@local.example")
+        self.wait_log(fourth + r': .* dsn=5.1.1, status=bounced \(unknown user: "nosuch"\)')
+
+    def test_include_with_its_owners_rights(self):
+        self.to("secret@local.example")
+        self.arrived("four@dest.example")
+        reply = self.to("commands@local.example")
+        self.wait_log(reply + r": .* dsn=5.7.1, status=bounced \(mail to command is restricted\)")
+        self.assertFalse(os.path.exists(self.path("out/never")))
+
+    def test_forward_and_mailbox(self):
+        self.to("Games@local.example")
+        self.arrived("copy@dest.example")
+        text = self.text("spool/games")
+        self.assertTrue(text.endswith("\n>From here\nend\n\n"), text)
+        info = os.stat(self.path("spool/games"))
+        self.assertEqual((info.st_uid, stat.S_IMODE(info.st_mode)), (self.games.pw_uid, 0o600))
+        self.assertFalse(os.path.exists(self.path("spool/games.lock")))
+        self.to("daemon@local.example")
+        self.assertEqual(self.text("out/daemon"), "daemon\n")
+
+    def test_forward_that_does_not_count(self):
+        self.to("bin@local.example", "man@local.example")
+        self.wait_log(r"file \S+/forward/bin has bad owner uid \d+")
+        self.wait_log(r"file \S+/forward/man is not a regular file")
+        self.text("spool/bin")
+        self.text("spool/man")
+
+    def test_extension(self):
+        self.to("news+tag@local.example")
+        self.arrived("tagged@dest.example")
+        self.to("news+other@local.example")
+        self.assertIn("Delivered-To: news+other@local.example", self.text("spool/news"))
+
+    def test_mailbox_that_is_a_trap(self):
+        os.symlink("/etc/shadow", self.path("spool/backup"))
+        os.chmod(self.path("spool"), 0o1777)
+        os.lchown(self.path("spool/backup"), self.games.pw_uid, self.games.pw_gid)
+        self.write("spool/irc", "mine\n", "games")
+        first, second = self.to("backup@local.example"), self.to("irc@local.example")
+        self.wait_log(first + r": .*status=bounced \(cannot update mailbox")
+        self.wait_log(second + r": .*status=(bounced|deferred) \(cannot update mailbox")
+        self.assertEqual(self.text("spool/irc"), "mine\n")
+
+    def test_root_gets_no_mailbox(self):
+        reply = self.to("root@local.example")
+        self.wait_log(reply + r": .*status=deferred \(mail for root is not written")
+        self.assertFalse(os.path.exists(self.path("spool/root")))
+
+    def test_maildir_and_command(self):
+        self.to("proxy@dir.example")
+        new = self.path("spool/proxy/new")
+        wait_until(lambda: os.path.isdir(new) and len(os.listdir(new)) == 1, 10, "the message in new")
+        self.assertEqual(os.listdir(self.path("spool/proxy/tmp")), [])
+        self.assertEqual(os.stat(new).st_uid, pwd.getpwnam("proxy").pw_uid)
+        self.to("sync+x@box.example")
+        self.assertEqual(self.text("out/command"), "sync,x,a@sender.example\n")
+
+    def test_virtual(self):
+        self.to("box@virtual.example", "dir@virtual.example")
+        self.assertIn("Delivered-To: box@virtual.example\n", self.text("virtual/boxes/box"))
+        self.assertEqual(os.stat(self.path("virtual/boxes/box")).st_uid, self.games.pw_uid)
+        new = self.path("virtual/dir/new")
+        wait_until(lambda: os.path.isdir(new) and len(os.listdir(new)) == 1, 10, "the message in new")
+        self.wait_log(r"to=<dir@virtual.example>, relay=virtual, .* dsn=2.0.0, status=sent \(delivered to maildir\)")
+        reply = self.to("low@virtual.example")
+        self.wait_log(reply + r": .* dsn=4.3.5, status=deferred \(mail system configuration error\)")
+
+    def test_large_message(self):
+        self.to("uucp@local.example", content=MAIL + b"0123456789abcdef\r\n" * 200000)
+        wait_until(lambda: os.path.exists(self.path("spool/uucp")) and os.path.getsize(self.path("spool/uucp")) > 3400000, 10, "all of it")
+        self.to("team@local.example", content=MAIL + b"fedcba9876543210\r\n" * 100000)
+        wait_until(lambda: any(m.content.count(b"fedcba9876543210\r\n") == 100000 for m in list(self.next.messages)), 15, "all of it")
+
+
+if __name__ == "__main__":
+    case.main()
