@@ -11,13 +11,17 @@
 #include "core/daemon/setup.h"
 #include "core/filter/element.h"
 #include "core/milter/settings.h"
+#include "core/plugin/filter.h"
 #include "core/plugin/options.h"
+#include "core/plugin/order.h"
 #include "core/policy/client.h"
 #include "core/restrict/restrict.h"
 #include "lua/script.h"
 
 namespace millrace::daemon {
 namespace {
+
+constexpr std::size_t kPluginState = 32u << 20;   // of each front, for all its plugins
 
 // A function of a Lua file as a restriction.  The file is read when the service's foreign parts are added:
 // never as root.
@@ -77,6 +81,36 @@ class Unavailable final : public filter::Filter {
   const std::string name_ = "smtpd_milter_maps";
 };
 
+// A plugin's filter as a restriction: its file is looked at when the service's foreign parts are added.
+class PluginWord final : public restrict::ForeignWord {
+ public:
+  PluginWord(std::string element, plugin::Host host) : element_(std::move(element)), host_(std::move(host)) {}
+
+  Result<void> load(const config::Params& params) {
+    auto made = plugin::make_restriction(params, element_, host_);
+    if (!made) return tl::unexpected(made.error());
+    word_ = std::move(*made);
+    return {};
+  }
+
+  Result<Answer> ask(const policy::Attributes& facts, filter::Context& context) override {
+    std::vector<std::pair<std::string, std::string>> attributes;
+    attributes.reserve(facts.size());
+    for (const auto& [name, value] : facts) {
+      const auto* const text = std::get_if<std::string>(&value);
+      attributes.emplace_back(name, text != nullptr ? *text : std::to_string(std::get<std::int64_t>(value)));
+    }
+    auto action = word_->ask(attributes, context);
+    if (!action) return tl::unexpected(action.error());
+    return Answer{action->empty() ? "DUNNO" : std::move(*action), element_};
+  }
+
+ private:
+  std::string element_;
+  plugin::Host host_;
+  std::shared_ptr<plugin::Restriction> word_;
+};
+
 }  // namespace
 
 struct ChainBuilder::Impl {
@@ -88,6 +122,15 @@ struct ChainBuilder::Impl {
   Result<std::shared_ptr<restrict::ForeignWord>> foreign(const std::string& parameter, std::string_view kind,
                                                          std::string_view argument);
   bool add_filters(config::Findings& findings);
+  plugin::Host plugin_host() const {
+    static const std::shared_ptr<plugin::State> state = plugin::make_memory_state(kPluginState);
+    plugin::Host host;
+    host.resolver = [resolver = parts.resolver] { return resolver; };
+    host.log = logger_for(*parts.config, "smtpd", parts.service);
+    host.tables = parts.tables;
+    host.state = state;
+    return host;
+  }
   bool no_milters() const {
     const auto overrides = config::parse_receive_overrides(params->receive_override_options);
     return overrides && overrides->no_milters;
@@ -100,6 +143,7 @@ struct ChainBuilder::Impl {
   policy::Pool policies;
   std::shared_ptr<rewrite::Router> router;
   std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;   // by the parameter they stand in
+  std::vector<std::pair<std::string, std::shared_ptr<PluginWord>>> plugin_words;
   filter::Chain chain;
   milter::Host milter_parts;
   map::Maps milter_maps;
@@ -121,6 +165,13 @@ std::shared_ptr<const rewrite::Router> ChainBuilder::router() const { return imp
 Result<std::shared_ptr<restrict::ForeignWord>> ChainBuilder::Impl::foreign(const std::string& parameter,
                                                                            std::string_view kind,
                                                                            std::string_view argument) {
+  if (kind == "plugin") {
+    const std::string element = argument.starts_with('{') || argument.starts_with("plugin:") ? std::string(argument)
+                                                                                              : fmt::format("plugin:{}", argument);
+    auto word = std::make_shared<PluginWord>(element, plugin_host());
+    plugin_words.emplace_back(parameter, word);
+    return word;
+  }
   if (kind != "lua") return fail(Errc::config, fmt::format("check_{} is not supported", kind));
   const std::size_t colon = argument.rfind(':');
   const std::string path(argument.substr(0, colon));
@@ -222,10 +273,7 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
       if (no_milters()) continue;
       made = milter::make_filter(config, *params, element, findings, milter_host("smtpd_filters"));
     } else if (inside.starts_with("plugin:")) {
-      plugin::Host host;
-      host.resolver = [resolver = parts.resolver] { return resolver; };
-      host.log = logger_for(config, "smtpd", parts.service);
-      made = plugin::make_filter(config, *params, element, findings, std::move(host));
+      made = plugin::make_filter(config, *params, element, findings, plugin_host());
     } else if (inside.starts_with("lua:")) {
       findings.error(where, "smtpd_filters", fmt::format("{}: Lua filters are not supported yet; a restriction class "
                                                          "may be lua:FILE", element));
@@ -235,6 +283,10 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
     if (!made) return false;
     chain.add(std::move(made));
   }
+  if (const std::string problem = plugin::order_problem(chain.filters()); !problem.empty()) {
+    findings.error(where, "smtpd_filters", problem);
+    return false;
+  }
   return true;
 }
 
@@ -243,6 +295,11 @@ bool ChainBuilder::add_foreign(config::Findings& findings) {
   for (const auto& [parameter, word] : impl_->lua_words) {
     if (const auto loaded = word->load(); !loaded) {
       findings.error(config.where(parameter), parameter, loaded.error().context);
+    }
+  }
+  for (const auto& [parameter, word] : impl_->plugin_words) {
+    if (const auto loaded = word->load(*impl_->params); !loaded) {
+      findings.error(config.where(parameter), parameter, fmt::format("check_plugin: {}", loaded.error().context));
     }
   }
   if (findings.has_errors() || !impl_->add_filters(findings)) return false;

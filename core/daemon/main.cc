@@ -52,7 +52,7 @@ const Tool kTools[] = {
     {"probe", millrace::tools::probe_main, "look at a milter or policy service"},
     {"doctor", millrace::daemon::doctor_main, "find what is wrong with filters and their sockets"},
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
-    {"plugin", millrace::tools::plugin_main, "list plugins"},
+    {"plugin", millrace::tools::plugin_main, "list plugins, check one against the ABI, begin one"},
 };
 
 }  // namespace

@@ -60,7 +60,13 @@ struct Call {
   std::deque<std::string> arena;
   std::deque<std::vector<mr_dns_record>> records;
   std::shared_ptr<std::vector<mr_string>> parameters;
+  std::vector<std::string> prepend;        // fields for the transaction, before the message is there
+  std::vector<std::string> auth_results;   // "spf=pass smtp.mailfrom=a.example"
   std::function<void()> notify;  // wakes the asker, from any thread
+
+  // A restriction's call instead of on_stage; the attributes live in the arena.
+  const mr_restriction_1* restriction = nullptr;
+  std::vector<mr_fact> attributes;
 
   int open_ends = 2;             // asker and plugin fiber [loop]
 

@@ -1,8 +1,10 @@
 // Calls of a plugin: see filter.h, and call.h for how the two sides meet.
 #include "core/plugin/filter.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "core/base/strings.h"
 #include "core/plugin/call.h"
 
 namespace millrace::plugin {
@@ -78,9 +80,12 @@ void deliver_close(const std::shared_ptr<Instance>& instance, const std::shared_
   instance->sessions.remove(state->handle);
 }
 
-std::int32_t invoke(Call& call, const mr_event& event, mr_verdict& verdict) {
+std::int32_t invoke(Call& call, const mr_event& event, mr_verdict& verdict, mr_string& action) {
   const mr_filter& filter = call.instance->filter();
   try {
+    if (call.restriction != nullptr) {
+      return call.restriction->check(filter.self, &event, call.attributes.data(), call.attributes.size(), &action);
+    }
     return filter.on_stage(filter.self, &event, &verdict);
   } catch (...) {   // no fiber waits in here
     call.instance->misbehaving("an exception left it");
@@ -88,31 +93,45 @@ std::int32_t invoke(Call& call, const mr_event& event, mr_verdict& verdict) {
   }
 }
 
+// What a restriction answered: an access(5) action, carried as the verdict's text.
+Result<Verdict> to_action(mr_string action) {
+  constexpr std::size_t kMaxAction = 2000;
+  const auto text = to_view(action, kMaxAction);
+  if (!text || printable(*text) != *text) return fail(Errc::protocol, "an action without data, too long, or with control characters");
+  Verdict verdict;
+  verdict.text = *text;
+  return verdict;
+}
+
 // On the plugin's fiber.
 void run_stage(const std::shared_ptr<Call>& call, mr_event event) {
   Instance& instance = *call->instance;
   mr_verdict given{};
   given.struct_size = sizeof given;
+  mr_string action{nullptr, 0};
   std::int32_t rc;
   if ((instance.descriptor().traits & MR_TRAIT_BLOCKS) != 0) {
-    rc = net::offload([&] { return invoke(*call, event, given); });
+    rc = net::offload([&] { return invoke(*call, event, given, action); });
   } else {
     const net::LoopHolder holder(instance.label().c_str());
     running_call = call.get();
-    rc = invoke(*call, event, given);
+    rc = invoke(*call, event, given, action);
     running_call = nullptr;
   }
   {
     const std::lock_guard lock(call->mutex);
     const bool utf8 = call->alive && call->context != nullptr && call->context->envelope.smtputf8;
-    if (rc == MR_PENDING) {
+    if (rc == MR_PENDING && call->restriction == nullptr) {
       call->returned_pending = true;
     } else if (call->answered) {
       instance.misbehaving("complete() and a return that is not MR_PENDING");
     } else if (!call->alive) {
       ++instance.counters().late;
+    } else if (call->deadline.passed()) {
+      ++instance.counters().late;
+      call->answer(Verdict::fail(instance.label() + ": no answer in time"));
     } else if (rc == MR_DONE) {
-      auto checked = to_verdict(&given, call->stage, utf8);
+      auto checked = call->restriction != nullptr ? to_action(action) : to_verdict(&given, call->stage, utf8);
       if (!checked) instance.misbehaving(checked.error().context);
       call->answer(checked ? std::move(*checked) : Verdict::fail(instance.label() + ": " + checked.error().context));
     } else {
@@ -140,10 +159,16 @@ class PluginFilter final : public filter::Filter {
   std::string name_;
 };
 
+// What a restriction is asked.
+struct Question {
+  const mr_restriction_1* table;
+  const std::vector<std::pair<std::string, std::string>>& attributes;
+};
+
 class PluginSession final : public filter::FilterSession {
  public:
-  explicit PluginSession(const PluginFilter& filter)
-      : instance_(filter.instance()), timeout_(filter.options.timeout), state_(std::make_shared<SessionState>()) {}
+  PluginSession(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout)
+      : instance_(std::move(instance)), timeout_(timeout), state_(std::make_shared<SessionState>()) {}
   ~PluginSession() override;
 
   Verdict at(Stage stage, Context& context) override {
@@ -159,11 +184,12 @@ class PluginSession final : public filter::FilterSession {
     if (!instance_->declares(MR_STAGE_ABORT) || !state_->touched) return;
     (void)ask(MR_STAGE_ABORT, nullptr, nullptr, nullptr, Deadline::after(kAbortBudget));
   }
+  Verdict ask(std::uint32_t stage, Context* context, const mime::Message* message, filter::Journal* journal,
+              Deadline deadline, const Question* question = nullptr);
 
  private:
-  Verdict ask(std::uint32_t stage, Context* context, const mime::Message* message, filter::Journal* journal,
-              Deadline deadline);
   Verdict collect(Call& call, filter::Journal* journal, bool in_time);
+  void contribute(Call& call, Context& context, const mime::Message* message, filter::Journal* journal);
   mr_event make_event(Call& call, const Context* context);
   Verdict failed(std::string_view what) {
     ++instance_->counters().failures;
@@ -176,7 +202,7 @@ class PluginSession final : public filter::FilterSession {
 };
 
 std::unique_ptr<filter::FilterSession> PluginFilter::open(const filter::SessionFacts&) {
-  return std::make_unique<PluginSession>(*this);
+  return std::make_unique<PluginSession>(instance_, options.timeout);
 }
 
 PluginSession::~PluginSession() {
@@ -216,7 +242,7 @@ mr_event PluginSession::make_event(Call& call, const Context* context) {
 }
 
 Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Message* message,
-                           filter::Journal* journal, Deadline deadline) {
+                           filter::Journal* journal, Deadline deadline, const Question* question) {
   if (state_->busy) return failed("still busy with an earlier call");
   deadline = deadline.earlier(Deadline::after(timeout_));
   if (!instance_->gate().enter(deadline)) return failed("no free place among its calls");
@@ -241,6 +267,10 @@ Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Me
     state_->current = call;
   }
   const mr_event event = make_event(*call, context);
+  if (question != nullptr) {
+    call->restriction = question->table;
+    for (const auto& [name, value] : question->attributes) call->attributes.push_back({call->keep(name), call->keep(value)});
+  }
   state_->busy = true;
   if (!net::Loop::current().spawn(net::Stack::plugin, [call, event] { run_stage(call, event); })) {
     state_->busy = false;
@@ -251,6 +281,7 @@ Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Me
   }
   const bool in_time = answered.wait(deadline).has_value();
   Verdict verdict = collect(*call, journal, in_time);
+  if (context != nullptr && verdict.failure.empty()) contribute(*call, *context, message, journal);
   end(call, false);
   return verdict;
 }
@@ -281,7 +312,76 @@ Verdict PluginSession::collect(Call& call, filter::Journal* journal, bool in_tim
   return std::move(call.verdict);
 }
 
+// Fields it gave before the message, and its share of the Authentication-Results field.  Nobody else looks at
+// these any more: the call is not alive.
+void PluginSession::contribute(Call& call, Context& context, const mime::Message* message, filter::Journal* journal) {
+  if (!call.auth_results.empty()) {
+    constexpr std::string_view kName = "Authentication-Results";
+    const std::string start = instance_->host().authserv_id + ";";
+    std::string said;
+    for (const std::string& one : call.auth_results) said += (said.empty() ? "\n\t" : ";\n\t") + one;
+    if (journal != nullptr) {
+      // A field of that name above our own Received is one of ours; a client's stands below it.
+      const mime::Header* ours = nullptr;
+      for (const mime::Header& header : message->headers) {
+        if (header.own_received) break;
+        if (iequals(header.name(), kName) && header.milter_value(false).starts_with(start)) ours = &header;
+        if (ours != nullptr) break;
+      }
+      const bool has_own = std::any_of(message->headers.begin(), message->headers.end(),
+                                       [](const mime::Header& header) { return header.own_received; });
+      if (ours != nullptr && has_own && ours == message->find(kName) && (!call.layout || call.layout->locate(kName, 1) == 1)) {
+        journal->add({filter::Edit::Kind::change_header, 1, std::string(kName), ours->milter_value(false) + ";" + said});
+      } else {
+        journal->add({filter::Edit::Kind::insert_header, 0, std::string(kName), start + said});
+      }
+    } else {
+      const std::string whole = std::string(kName) + ": " + start;
+      const auto ours = std::find_if(context.prepend.begin(), context.prepend.end(),
+                                     [&](const std::string& field) { return field.starts_with(whole); });
+      if (ours != context.prepend.end()) *ours += ";" + said;
+      else context.prepend.push_back(whole + said);
+    }
+  }
+  for (std::string& field : call.prepend) context.prepend.push_back(std::move(field));
+}
+
 }  // namespace
+
+const mr_descriptor* descriptor_of(const filter::Filter& filter) {
+  const auto* const plugin = dynamic_cast<const PluginFilter*>(&filter);
+  return plugin == nullptr ? nullptr : &plugin->instance()->descriptor();
+}
+
+Result<std::shared_ptr<Restriction>> Restriction::make(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout) {
+  const mr_filter& filter = instance->filter();
+  const void* offered = nullptr;
+  if (MR_HAS(mr_filter, &filter, get_interface) && filter.get_interface != nullptr) {
+    offered = filter.get_interface(filter.self, "mr.restriction/1");
+  }
+  const auto* const table = static_cast<const mr_restriction_1*>(offered);
+  if (!MR_HAS(mr_restriction_1, table, check) || table->check == nullptr) {
+    return fail(Errc::config, instance->label() + " offers no restriction (mr.restriction/1)");
+  }
+  auto restriction = std::make_shared<Restriction>();
+  restriction->instance_ = std::move(instance);
+  restriction->timeout_ = timeout;
+  restriction->table_ = table;
+  return restriction;
+}
+
+Result<std::string> Restriction::ask(const std::vector<std::pair<std::string, std::string>>& attributes, Context& context) {
+  std::uint32_t stage = MR_STAGE_CONNECT;
+  if (context.rcpt != nullptr) stage = MR_STAGE_RCPT;
+  else if (istarts_with(context.command, "MAIL")) stage = MR_STAGE_MAIL;
+  else if (istarts_with(context.command, "DATA") || istarts_with(context.command, "BDAT")) stage = MR_STAGE_DATA;
+  else if (istarts_with(context.command, "HELO") || istarts_with(context.command, "EHLO")) stage = MR_STAGE_HELO;
+  const Question question{table_, attributes};
+  PluginSession session(instance_, timeout_);
+  Verdict verdict = session.ask(stage, &context, nullptr, nullptr, context.deadline, &question);
+  if (!verdict.failure.empty()) return fail(Errc::temporary, std::move(verdict.failure));
+  return std::move(verdict.text);
+}
 
 std::shared_ptr<filter::Filter> make_plugin_filter(std::shared_ptr<Instance> instance, std::string name,
                                                    filter::Options options) {

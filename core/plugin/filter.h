@@ -7,8 +7,11 @@
 // ever without a host call (the watchdog names it; the cage is the answer to that).
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/filter/chain.h"
 #include "core/plugin/instance.h"
@@ -18,5 +21,23 @@ namespace millrace::plugin {
 // `options.timeout` must be set: a plugin without a deadline could keep a session for ever.
 std::shared_ptr<filter::Filter> make_plugin_filter(std::shared_ptr<Instance> instance, std::string name,
                                                    filter::Options options);
+
+// Of the plugin behind a filter; nullptr when there is none.
+const mr_descriptor* descriptor_of(const filter::Filter& filter);
+
+// The word `check_plugin NAME`: a filter's "mr.restriction/1".  Each question is a session of its own to the
+// plugin, with the same promises as a filter's calls.
+class Restriction {
+ public:
+  // Errors: config, for a filter that offers none.
+  static Result<std::shared_ptr<Restriction>> make(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout);
+  // The access(5) action it answers.  Error: what went wrong, naming the plugin. [fiber]
+  Result<std::string> ask(const std::vector<std::pair<std::string, std::string>>& attributes, filter::Context& context);
+
+ private:
+  std::shared_ptr<Instance> instance_;
+  std::chrono::milliseconds timeout_{};
+  const mr_restriction_1* table_ = nullptr;
+};
 
 }  // namespace millrace::plugin

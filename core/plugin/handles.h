@@ -43,6 +43,14 @@ class HandleTable {
     // Generations of 28 bits; a slot that has used them all up stays empty for ever.
     if (++slots_[slot].generation < (1u << 28)) free_.push_back(slot);
   }
+  std::vector<std::shared_ptr<T>> all() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<T>> out;
+    for (const Slot& slot : slots_) {
+      if (slot.thing) out.push_back(slot.thing);
+    }
+    return out;
+  }
   std::size_t size() const {
     const std::lock_guard lock(mutex_);
     return slots_.size() - free_.size();

@@ -34,6 +34,10 @@ mr_rc complete(void* ctx, mr_handle handle, const mr_verdict* verdict) noexcept 
     } else if (call->answered) {
       ++instance.counters().stale;
       return MR_E_STALE;
+    } else if (call->deadline.passed()) {   // the asker is about to say so itself
+      ++instance.counters().late;
+      call->answer(filter::Verdict::fail(instance.label() + ": no answer in time"));
+      return MR_E_STALE;
     } else {
       auto checked = to_verdict(verdict, call->stage, call->context != nullptr && call->context->envelope.smtputf8);
       if (!checked) instance.misbehaving(checked.error().context);
@@ -159,7 +163,7 @@ const void* find_interface(const Instance& instance, std::string_view id) {
   if (id == "mr.session/1") return &kSession;
   if (id == "mr.msg/1") return &message_interface();
   if (id == "mr.dns/1" && instance.host().resolver) return &kDns;
-  return nullptr;
+  return find_service(instance, id);
 }
 
 std::shared_ptr<Call> find_call(Instance& instance, mr_handle handle) {

@@ -8,6 +8,7 @@ namespace millrace::plugin {
 namespace {
 
 constexpr std::size_t kMaxLogLine = 2000;
+constexpr std::size_t kMaxMetrics = 64;
 
 std::size_t concurrency(const mr_descriptor& descriptor) {
   return descriptor.threads == MR_THREADS_SERIAL ? 1 : descriptor.max_concurrency;
@@ -25,6 +26,7 @@ Instance::Instance(std::shared_ptr<const Library> library, const mr_descriptor& 
       host_table_(make_host_table(*this)) {}
 
 Instance::~Instance() {
+  stop_timers(*this);
   if (filter_ == nullptr) return;
   if (started_ && filter_->stop != nullptr) filter_->stop(filter_->self);
   if (filter_->destroy != nullptr) filter_->destroy(filter_->self);
@@ -54,6 +56,19 @@ Result<std::shared_ptr<Instance>> Instance::make(std::shared_ptr<const Library> 
   instance->started_ = true;
   instance->load_log_ = nullptr;
   return instance;
+}
+
+bool Instance::set_metric(const std::string& name, double value, bool add) {
+  const std::lock_guard lock(metrics_mutex_);
+  const auto place = metrics_.find(name);
+  if (place == metrics_.end()) return metrics_.size() < kMaxMetrics && metrics_.emplace(name, value).second;
+  place->second = add ? place->second + value : value;
+  return true;
+}
+
+std::map<std::string, double> Instance::metrics() const {
+  const std::lock_guard lock(metrics_mutex_);
+  return metrics_;
 }
 
 void Instance::misbehaving(std::string_view what) {

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/base/log.h"
@@ -12,17 +14,27 @@
 #include "core/net/fiber.h"
 #include "core/plugin/handles.h"
 #include "core/plugin/library.h"
+#include "core/plugin/state.h"
+
+namespace millrace::map {
+class Table;
+class TableSet;
+}  // namespace millrace::map
 
 namespace millrace::plugin {
 
 struct Call;
 struct SessionState;
+struct Timer;
 
 // What a plugin may use of the host.
 struct Host {
   std::function<net::Resolver*()> resolver;   // of the running loop; without it "mr.dns/1" is absent
   log::Logger log;
   std::int64_t body_limit = 0;                // octets of a replacement body; 0: none
+  map::TableSet* tables = nullptr;            // used while a filter starts; without it "mr.table/1" is absent
+  std::shared_ptr<State> state;               // without it "mr.kv/1" is absent
+  std::string authserv_id;                    // of the Authentication-Results field; "" and it is absent
 };
 
 struct Counters {
@@ -49,6 +61,15 @@ class Instance : public std::enable_shared_from_this<Instance> {
   HandleTable<Call> calls{1};
   HandleTable<Call> messages{2};
   HandleTable<SessionState> sessions{3};
+  HandleTable<Timer> timers{4};
+  HandleTable<map::Table> tables{5};
+  std::map<std::string, mr_handle> open_tables;   // by name [load]
+
+  // What the plugin counts ("mr.metrics/1"). [any thread]
+  bool set_metric(const std::string& name, double value, bool add);
+  std::map<std::string, double> metrics() const;
+
+  bool is_loading() const { return load_log_ != nullptr; }
 
   // Says so in the log, and counts.
   void misbehaving(std::string_view what);
@@ -64,6 +85,8 @@ class Instance : public std::enable_shared_from_this<Instance> {
   Counters counters_;
   mr_host host_table_{};
   mr_filter* filter_ = nullptr;
+  mutable std::mutex metrics_mutex_;
+  std::map<std::string, double> metrics_;   // under metrics_mutex_
   std::string* load_log_ = nullptr;   // while loading: what it complains of
   bool started_ = false;
 };
@@ -71,6 +94,10 @@ class Instance : public std::enable_shared_from_this<Instance> {
 // The tables behind get_interface.
 const void* find_interface(const Instance& instance, std::string_view id);
 const mr_msg_1& message_interface();
+// "mr.timer/1", "mr.kv/1", "mr.metrics/1", "mr.auth_results/1", "mr.table/1", "mr.worker/1"; nullptr: none of them.
+const void* find_service(const Instance& instance, std::string_view id);
+// No timer of it fires any more.
+void stop_timers(Instance& instance);
 
 // The call behind a handle, of this instance.
 std::shared_ptr<Call> find_call(Instance& instance, mr_handle handle);

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint32_t kMaxDescriptors = 64;
 constexpr std::uint32_t kAllStages = (MR_STAGE_UNKNOWN << 1) - 1;
+constexpr std::uint32_t kHeaderStages = MR_STAGE_MESSAGE | MR_STAGE_MAIL | MR_STAGE_RCPT | MR_STAGE_DATA;
 constexpr std::uint32_t kAllEdits = MR_EDIT_HEADERS | MR_EDIT_BODY | MR_EDIT_ENVELOPE;
 constexpr std::uint32_t kAllTraits = MR_TRAIT_BLOCKS | MR_TRAIT_DETERMINISTIC | MR_TRAIT_NETWORK | MR_TRAIT_FILES;
 
@@ -54,7 +55,9 @@ std::string describe_problem(const mr_descriptor* d) {
   if (d->stages == 0 || (d->stages & ~kAllStages) != 0) return who + "declares no stages, or unknown ones";
   if ((d->edits & ~kAllEdits) != 0) return who + "declares unknown edits";
   if ((d->traits & ~kAllTraits) != 0) return who + "declares unknown traits";
-  if (d->edits != 0 && (d->stages & MR_STAGE_MESSAGE) == 0) return who + "declares edits but not the stage for them";
+  // Fields of the header can be given before the message is there; nothing else can.
+  const std::uint32_t needed = (d->edits & ~std::uint32_t{MR_EDIT_HEADERS}) != 0 ? std::uint32_t{MR_STAGE_MESSAGE} : kHeaderStages;
+  if (d->edits != 0 && (d->stages & needed) == 0) return who + "declares edits but not the stage for them";
   if (d->threads > MR_THREADS_FREE || d->body_need > MR_BODY_WHOLE || d->status > MR_STATUS_WIP ||
       d->posture > MR_POSTURE_TRUSTED_ONLY) {
     return who + "has a field out of range";

@@ -12,6 +12,8 @@ using filter::Edit;
 
 constexpr std::size_t kMaxEditText = 1 << 20;
 constexpr std::size_t kMaxEdits = 10000;
+constexpr std::size_t kMaxEarlyFields = 20;
+constexpr std::uint32_t kTransactionStages = MR_STAGE_MAIL | MR_STAGE_RCPT | MR_STAGE_DATA;
 
 // A call, found and locked; errors in rc.
 struct View {
@@ -25,13 +27,15 @@ struct View {
   }
   // For what is there only when the message is.
   mr_rc content() const { return rc == MR_OK && call->message == nullptr ? mr_rc{MR_E_STAGE} : rc; }
+  mr_rc declared(std::uint32_t kind) {
+    if ((instance.descriptor().edits & kind) != 0) return MR_OK;
+    if (!std::exchange(call->misbehaved, true)) instance.misbehaving("an edit of a kind it did not declare");
+    return MR_E_DENIED;
+  }
   // For an edit of that kind.
   mr_rc may_edit(std::uint32_t kind) {
     if (const mr_rc there = content(); there != MR_OK) return there;
-    if ((instance.descriptor().edits & kind) == 0) {
-      if (!std::exchange(call->misbehaved, true)) instance.misbehaving("an edit of a kind it did not declare");
-      return MR_E_DENIED;
-    }
+    if (const mr_rc allowed = declared(kind); allowed != MR_OK) return allowed;
     return call->journal->edits().size() < kMaxEdits ? MR_OK : MR_E_LIMIT;
   }
 
@@ -171,7 +175,28 @@ mr_rc header_insert(void* ctx, mr_handle message, std::uint64_t index, mr_string
   if (edit.rc != MR_OK) return edit.rc;
   return edit.add(Edit::Kind::insert_header, edit.layout().insert(index, *edit.field));
 }
+// Before the message is there: kept by the call, for the transaction (filter::Context::prepend).
+mr_rc prepend_early(void* ctx, mr_handle message, mr_string name, mr_string value) {
+  View view(ctx, message);
+  if (view.rc != MR_OK) return view.rc;
+  Call& call = *view.call;
+  if ((call.stage & kTransactionStages) == 0) return MR_E_STAGE;
+  if (const mr_rc rc = view.declared(MR_EDIT_HEADERS); rc != MR_OK) return rc;
+  const auto field = to_view(name, 200), text = to_view(value, kMaxEditText);
+  if (!field || !text || !is_field_name(*field) || !is_field_value(*text)) return MR_E_ARGUMENT;
+  if (call.prepend.size() >= kMaxEarlyFields) return MR_E_LIMIT;
+  call.prepend.push_back(std::string(*field) + ": " + std::string(*text));
+  return MR_OK;
+}
+
 mr_rc header_prepend(void* ctx, mr_handle message, mr_string name, mr_string value) noexcept {
+  {
+    View view(ctx, message);
+    if (view.rc == MR_OK && view.call->message == nullptr) {
+      view.lock.unlock();
+      return prepend_early(ctx, message, name, value);
+    }
+  }
   HeaderEdit edit(ctx, message, name, value);
   if (edit.rc != MR_OK) return edit.rc;
   edit.layout().prepend(*edit.field);

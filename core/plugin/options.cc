@@ -62,7 +62,15 @@ json bits(std::uint32_t value, std::initializer_list<const char*> names) {
 
 }  // namespace
 
-Result<std::shared_ptr<filter::Filter>> make_filter(std::shared_ptr<const Library> library, std::string_view text, Host host) {
+namespace {
+
+struct Loaded {
+  std::shared_ptr<Instance> instance;
+  std::string name;
+  filter::Options options;
+};
+
+Result<Loaded> load(std::shared_ptr<const Library> library, std::string_view text, Host host) {
   const auto element = filter::parse_element(text);
   if (!element) return tl::unexpected(element.error());
   const auto name = split_name(element->name);
@@ -93,27 +101,55 @@ Result<std::shared_ptr<filter::Filter>> make_filter(std::shared_ptr<const Librar
   auto instance = Instance::make(std::move(library), *descriptor,
                                  keys.dump(-1, ' ', false, json::error_handler_t::replace), std::move(host));
   if (!instance) return tl::unexpected(instance.error());
-  return make_plugin_filter(std::move(*instance), element->name, std::move(options));
+  return Loaded{std::move(*instance), element->name, std::move(options)};
+}
+
+Result<std::shared_ptr<const Library>> open_library(const std::string& directory, std::string_view text) {
+  const auto element = filter::parse_element(text);
+  if (!element) return tl::unexpected(element.error());
+  const auto name = split_name(element->name);
+  if (!name) return tl::unexpected(name.error());
+  auto library = Library::open(directory, name->first);
+  if (!library) return fail(library.error().code, fmt::format("plugin:{}: {}", name->first, library.error().context));
+  return library;
+}
+
+void complete_host(Host& host, const config::Params& params) {
+  host.body_limit = params.message_size_limit;
+  if (host.authserv_id.empty()) host.authserv_id = params.myhostname;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<filter::Filter>> make_filter(std::shared_ptr<const Library> library, std::string_view text, Host host) {
+  auto loaded = load(std::move(library), text, std::move(host));
+  if (!loaded) return tl::unexpected(loaded.error());
+  return make_plugin_filter(std::move(loaded->instance), loaded->name, std::move(loaded->options));
+}
+
+Result<std::shared_ptr<filter::Filter>> make_filter(const std::string& directory, std::string_view text, Host host) {
+  auto library = open_library(directory, text);
+  if (!library) return tl::unexpected(library.error());
+  return make_filter(std::move(*library), text, std::move(host));
 }
 
 std::shared_ptr<filter::Filter> make_filter(const config::Config& config, const config::Params& params,
                                             std::string_view text, config::Findings& findings, Host host,
                                             const std::string& parameter) {
-  host.body_limit = params.message_size_limit;
-  const auto wrong = [&](const Error& error) -> std::shared_ptr<filter::Filter> {
-    findings.error(config.where(parameter), parameter, error.context);
-    return nullptr;
-  };
-  const auto element = filter::parse_element(text);
-  if (!element) return wrong(element.error());
-  const auto name = split_name(element->name);
-  if (!name) return wrong(name.error());
-  auto library = Library::open(params.plugin_directory, name->first);
-  if (!library) {
-    return wrong(Error{library.error().code, fmt::format("plugin:{}: {}", name->first, library.error().context)});
-  }
-  auto made = make_filter(std::move(*library), text, std::move(host));
-  return made ? *made : wrong(made.error());
+  complete_host(host, params);
+  auto made = make_filter(params.plugin_directory, text, std::move(host));
+  if (made) return *made;
+  findings.error(config.where(parameter), parameter, made.error().context);
+  return nullptr;
+}
+
+Result<std::shared_ptr<Restriction>> make_restriction(const config::Params& params, std::string_view text, Host host) {
+  complete_host(host, params);
+  auto library = open_library(params.plugin_directory, text);
+  if (!library) return tl::unexpected(library.error());
+  auto loaded = load(std::move(*library), text, std::move(host));
+  if (!loaded) return tl::unexpected(loaded.error());
+  return Restriction::make(std::move(loaded->instance), loaded->options.timeout);
 }
 
 std::string describe(const Library& library) {
@@ -136,6 +172,11 @@ std::string describe(const Library& library) {
     one["body"] = d->body_need == MR_BODY_WHOLE ? "whole" : "none";
     one["threads"] = d->threads == MR_THREADS_SERIAL ? "serial" : "free";
     one["traits"] = bits(d->traits, {"blocks", "deterministic", "network", "files"});
+    if (MR_HAS(mr_descriptor, d, after)) {
+      for (const auto& [word, wishes] : {std::pair("before", d->before), std::pair("after", d->after)}) {
+        for (const char* const* wish = wishes; wish != nullptr && *wish != nullptr; ++wish) one[word].push_back(*wish);
+      }
+    }
     if (d->config_schema != nullptr) one["config"] = json::parse(d->config_schema, nullptr, false);
     out["filters"].push_back(std::move(one));
   }

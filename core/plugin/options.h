@@ -1,6 +1,6 @@
 // A plugin in main.cf: an element of smtpd_filters becomes a filter.
 //
-//   plugin:sample    { plugin:sample/ID, reject = spam@, timeout = 5s, default_action = accept, shadow = yes }
+//   plugin:sample    { plugin:sample/ID, reject=spam@, timeout=5s, default_action=accept, shadow=yes }
 //
 // timeout, default_action, shadow are the chain's; all other keys are the filter's own, checked against its
 // schema and handed to it as a JSON object.
@@ -20,6 +20,13 @@ namespace millrace::plugin {
 std::shared_ptr<filter::Filter> make_filter(const config::Config& config, const config::Params& params,
                                             std::string_view element, config::Findings& findings, Host host,
                                             const std::string& parameter = "smtpd_filters");
+
+// The same from a directory, for programs without a main.cf.  Errors: config, not_found.
+Result<std::shared_ptr<filter::Filter>> make_filter(const std::string& directory, std::string_view element, Host host);
+
+class Restriction;
+// The filter of "plugin:NAME" or a { } block as the word check_plugin.  Errors: config, not_found.
+Result<std::shared_ptr<Restriction>> make_restriction(const config::Params& params, std::string_view element, Host host);
 
 // The same after the library is known, for tests.  Errors: config.
 Result<std::shared_ptr<filter::Filter>> make_filter(std::shared_ptr<const Library> library, std::string_view element,

@@ -1,4 +1,4 @@
-// Listing plugins: see plugin_tool.h.
+// Listing plugins, and the way to the kit and the template: see plugin_tool.h.
 #include "core/tools/plugin_tool.h"
 
 #include <sys/wait.h>
@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "core/config/config.h"
+#include "core/filter/element.h"
 #include "core/plugin/library.h"
 #include "core/plugin/options.h"
+#include "core/tools/plugin_check.h"
+#include "core/tools/plugin_new.h"
 
 namespace millrace::tools {
 namespace {
@@ -88,6 +91,9 @@ void print(const json& one) {
     std::printf("  status %s, posture %s, ABI %s\n", filter.value("status", "").c_str(), filter.value("posture", "").c_str(),
                 one.value("abi", "").c_str());
     std::printf("  stages %s; edits %s\n", joined(filter["stages"]).c_str(), joined(filter["edits"]).c_str());
+    for (const char* const order : {"before", "after"}) {
+      if (filter.contains(order)) std::printf("  must be asked %s: %s\n", order, joined(filter[order]).c_str());
+    }
     if (!filter.contains("config") || !filter["config"].is_object()) continue;
     for (const auto& [key, about] : filter["config"].items()) {
       if (!about.is_object()) continue;
@@ -100,14 +106,26 @@ void print(const json& one) {
 }
 
 int usage(const char* program) {
-  std::fprintf(stderr, "usage: %s plugin list [--json] [NAME ...]\n", program);
+  std::fprintf(stderr,
+               "usage: %s plugin list [--json] [NAME ...]\n"
+               "       %s plugin check FILE.so [KEY=VALUE ...]\n"
+               "       %s plugin new [--lang c|cxx] NAME\n",
+               program, program, program);
   return 2;
 }
 
-}  // namespace
+// The chain that main.cf asks for, in its order.
+void print_chain(const config::Config& config) {
+  const auto elements = filter::split_braced(config.params().smtpd_filters);
+  if (!elements || elements->empty()) return;
+  std::printf("smtpd_filters, in order:\n");
+  for (const std::string& element : *elements) {
+    const auto parsed = filter::parse_element(element);
+    std::printf("  %s\n", parsed ? parsed->name.c_str() : element.c_str());
+  }
+}
 
-int plugin_main(int argc, char** argv, const std::string& config_directory) {
-  if (argc < 2 || std::string_view(argv[1]) != "list") return usage(argv[0]);
+int list(int argc, char** argv, const std::string& config_directory) {
   bool as_json = false;
   std::vector<std::string> names;
   for (int i = 2; i < argc; ++i) {
@@ -137,8 +155,20 @@ int plugin_main(int argc, char** argv, const std::string& config_directory) {
     std::printf("%s\n", all.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   } else {
     for (const json& one : all) print(one);
+    print_chain(*config);
   }
   return good ? 0 : 1;
+}
+
+}  // namespace
+
+int plugin_main(int argc, char** argv, const std::string& config_directory) {
+  const std::string_view word = argc < 2 ? "" : argv[1];
+  if (word == "list") return list(argc, argv, config_directory);
+  if (word == "check" && argc >= 3) return plugin_check(argv[2], {argv + 3, argv + argc});
+  if (word == "new" && argc == 3 && argv[2][0] != '-') return plugin_new("cxx", argv[2]);
+  if (word == "new" && argc == 5 && std::string_view(argv[2]) == "--lang") return plugin_new(argv[3], argv[4]);
+  return usage(argv[0]);
 }
 
 }  // namespace millrace::tools

@@ -9,7 +9,7 @@
  *   nothing is re-typed or re-used, and there is no implicit padding.  Read what may be missing with MR_HAS.
  *   Abilities beyond the four host calls are tables of functions, asked for by name: "mr.dns/1".  A released
  *   table never changes but by appending; what breaks gets a new number.
- *   While MR_ABI_DRAFT is not 0, host and plugin must agree on it exactly.
+ *   While MR_ABI_DRAFT is not 0, host and plugin must agree on it exactly.  MR_SDK_VERSION says what was appended.
  *
  * Memory
  *   Nothing is freed across the border.  What a plugin gives is copied during the call.  What the host gives
@@ -161,7 +161,7 @@ typedef struct mr_session_1 {
 } mr_session_1;
 
 /* "mr.msg/1": envelope, headers, body.  Reading: [any, during a call].  Edits: the same, at
-   MR_STAGE_MESSAGE, of the kinds declared; they are applied together when the verdict is heard in time and
+   MR_STAGE_MESSAGE (header_prepend: also before), of the kinds declared; they are applied together when the verdict is heard in time and
    lets the message pass, and later filters see them, the filter itself does not. */
 typedef struct mr_msg_1 {
   uint32_t struct_size, reserved;
@@ -183,6 +183,7 @@ typedef struct mr_msg_1 {
      prepend: above everything, the place of trace fields. */
   mr_rc (*header_add)(void *ctx, mr_handle message, mr_string name, mr_string value);
   mr_rc (*header_insert)(void *ctx, mr_handle message, uint64_t index, mr_string name, mr_string value);
+  /* Also at mail, rcpt and data: the field goes above the Received field of this host when the message comes. */
   mr_rc (*header_prepend)(void *ctx, mr_handle message, mr_string name, mr_string value);
   mr_rc (*header_change)(void *ctx, mr_handle message, mr_string name, uint64_t nth, mr_string value);
   mr_rc (*header_delete)(void *ctx, mr_handle message, mr_string name, uint64_t nth);
@@ -224,6 +225,74 @@ typedef struct mr_dns_1 {
   mr_rc (*query)(void *ctx, mr_handle call, mr_string name, uint32_t type, mr_dns_answer *answer);
 } mr_dns_1;
 
+/* "mr.timer/1": waiting, and doing something now and then. */
+typedef struct mr_timer_1 {
+  uint32_t struct_size, reserved;
+  /* Looks as if it blocked.  Ends at the call's deadline at the latest, then with MR_E_STALE.  [stage; not in
+     worker threads] */
+  mr_rc (*sleep_until)(void *ctx, mr_handle call, uint64_t at_ns);
+  /* Calls fire(argument) after delay_ns, then each period_ns when that is not 0 (1 ms is the least), on a stack
+     as a stage's; never two at once for one timer.  At most 64 at a time: MR_E_LIMIT.  [load, stage, fire; not
+     in worker threads] */
+  mr_rc (*start)(void *ctx, uint64_t delay_ns, uint64_t period_ns, void (*fire)(void *argument), void *argument,
+                 mr_handle *timer);
+  /* It does not fire any more once this returned, unless it is firing now.  All are stopped before the
+     filter's own stop() is called.  [load, stage, fire; not in worker threads] */
+  mr_rc (*stop)(void *ctx, mr_handle timer);
+} mr_timer_1;
+
+/* "mr.kv/1": state that outlives a session: counts, lists of who was seen.  Keys belong to the filter (its
+   plugin and id); up to 255 bytes, values up to 64 KiB.  ttl_ns 0: for as long as there is room; what is oldest
+   goes first.  State is a memory, not a store: it may be lost, and a process may have its own.
+   [any, and load; may suspend in a stage] */
+typedef struct mr_kv_1 {
+  uint32_t struct_size, reserved;
+  /* The value lives as other texts of the call do.  MR_E_ABSENT. */
+  mr_rc (*get)(void *ctx, mr_handle call, mr_string key, mr_string *value);
+  mr_rc (*put)(void *ctx, mr_string key, mr_string value, uint64_t ttl_ns);
+  /* Adds to a number (0 at first) and tells the sum; a new entry lives ttl_ns from now, an old one as long as
+     it did.  MR_E_ARGUMENT where the value is no number. */
+  mr_rc (*add)(void *ctx, mr_string key, int64_t delta, uint64_t ttl_ns, int64_t *sum);
+  mr_rc (*remove)(void *ctx, mr_string key);
+} mr_kv_1;
+
+/* "mr.metrics/1": numbers for the operator.  Names as reason_id's, at most 64 of them: MR_E_LIMIT. [any] */
+typedef struct mr_metrics_1 {
+  uint32_t struct_size, reserved;
+  mr_rc (*count)(void *ctx, const char *name, uint64_t delta); /* only grows */
+  mr_rc (*set)(void *ctx, const char *name, double value);     /* goes up and down */
+} mr_metrics_1;
+
+/* "mr.auth_results/1": what goes into this host's Authentication-Results field (RFC 8601). */
+typedef struct mr_auth_results_1 {
+  uint32_t struct_size, reserved;
+  /* At mail, rcpt, data and message; needs MR_EDIT_HEADERS.  `method` "spf", `result` "pass", `reason` one line or
+     empty, properties as ("smtp.mailfrom", "example.com").  What the filters of a chain say at one stage becomes
+     one field.  [any, during a call] */
+  mr_rc (*add)(void *ctx, mr_handle message, mr_string method, mr_string result, mr_string reason,
+               const mr_fact *properties, uint64_t property_count);
+  /* The name this host signs such fields with. [any] */
+  mr_rc (*identity)(void *ctx, mr_handle call, mr_string *authserv_id);
+} mr_auth_results_1;
+
+/* "mr.table/1": lookup tables as main.cf has them, "hash:/etc/postfix/access", "inline:{a=b}". */
+typedef struct mr_table_1 {
+  uint32_t struct_size, reserved;
+  /* Opens a table, or tells the handle of one that is open.  It lives as long as the filter.  [load] */
+  mr_rc (*open)(void *ctx, mr_string type_and_name, mr_handle *table);
+  /* MR_E_ABSENT: not there.  MR_E_FAILED: the table could not say, which is not the same.  [stage; not in worker
+     threads] */
+  mr_rc (*find)(void *ctx, mr_handle call, mr_handle table, mr_string key, mr_string *value);
+} mr_table_1;
+
+/* "mr.worker/1": for what computes or reads files for long. */
+typedef struct mr_worker_1 {
+  uint32_t struct_size, reserved;
+  /* Runs work(argument) on a thread of the pool; looks as if it blocked, and returns when the work has, however
+     late.  In there, only [any] functions. [stage; not in worker threads] */
+  mr_rc (*run)(void *ctx, mr_handle call, void (*work)(void *argument), void *argument);
+} mr_worker_1;
+
 /* --- the plugin --------------------------------------------------------------------------------- */
 
 enum { /* edits */
@@ -259,7 +328,21 @@ typedef struct mr_descriptor {
   const char *const *required_interfaces;
   /* JSON: {"name": {"type": "string|integer|boolean|time", "default": …, "doc": "…"}, …}; may be NULL. */
   const char *config_schema;
+  /* Since SDK 0.2.  Filters ("dkim", "milter:", "spf/ID") that this one must be asked before or after when they
+     are in the same chain; NULL-terminated, may be NULL.  An order in main.cf that breaks it is refused. */
+  const char *const *before, *const *after;
 } mr_descriptor;
+
+/* "mr.restriction/1", offered by a filter's get_interface: the word `check_plugin NAME` in a restriction list. */
+typedef struct mr_restriction_1 {
+  uint32_t struct_size, reserved;
+  /* Answers with an action as in access(5): "DUNNO", "REJECT 5.7.1 text", "reject_unverified_sender"; an empty one
+     is DUNNO.  Attributes are those of the policy protocol.  event->stage is the stage that the list is
+     evaluated at.  *action must outlive the return (see on_stage); what takes time must suspend, there is no
+     MR_PENDING here.  An error, or no answer in time, is a temporary refusal. [stage] */
+  int32_t (*check)(void *self, const mr_event *event, const mr_fact *attributes, uint64_t attribute_count,
+                   mr_string *action);
+} mr_restriction_1;
 
 /* One instance.  All but on_stage: [load].  Members may be NULL but on_stage and destroy. */
 typedef struct mr_filter {
@@ -289,7 +372,7 @@ typedef struct mr_entry {
   mr_filter *(*create)(const mr_host *host, const char *id); /* NULL: failed; host lives until destroy */
 } mr_entry;
 
-#define MR_SDK_VERSION "0.1.0"
+#define MR_SDK_VERSION "0.2.0"
 
 /* The one exported function.  No side effects: it is also called just to list plugins. */
 typedef const mr_entry *(*mr_entry_function)(void);

@@ -13,7 +13,9 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(offsetof(mr_event, deadline_ns) == 32);
   CHECK(offsetof(mr_event, parameter_count) == 88);
   CHECK(sizeof(mr_host) == 56);
-  CHECK(sizeof(mr_descriptor) == 80);
+  CHECK(sizeof(mr_descriptor) == 96);
+  CHECK(offsetof(mr_descriptor, config_schema) == 72);
+  CHECK(offsetof(mr_descriptor, after) == 88);
   CHECK(offsetof(mr_descriptor, id) == 40);
   CHECK(sizeof(mr_filter) == 72);
   CHECK(sizeof(mr_entry) == 56);
@@ -22,6 +24,13 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(sizeof(mr_dns_record) == 24);
   CHECK(sizeof(mr_dns_answer) == 32);
   CHECK(sizeof(mr_msg_1) == 8 + 18 * 8);
+  CHECK(sizeof(mr_timer_1) == 8 + 3 * 8);
+  CHECK(sizeof(mr_kv_1) == 8 + 4 * 8);
+  CHECK(sizeof(mr_metrics_1) == 8 + 2 * 8);
+  CHECK(sizeof(mr_auth_results_1) == 8 + 2 * 8);
+  CHECK(sizeof(mr_table_1) == 8 + 2 * 8);
+  CHECK(sizeof(mr_worker_1) == 8 + 8);
+  CHECK(sizeof(mr_restriction_1) == 8 + 8);
 }
 
 TEST_CASE("plugin ABI: MR_HAS looks at the size that the other side wrote", "[sdk]") {
