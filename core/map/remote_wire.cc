@@ -52,9 +52,9 @@ RemoteReply parse_socketmap_reply(std::string_view bytes) {
   while (digits < bytes.size() && is_digit(bytes[digits]) && digits < kLengthDigits) {
     length = length * 10 + static_cast<std::size_t>(bytes[digits++] - '0');
   }
-  if (digits == bytes.size() && digits < kLengthDigits) return {};
-  if (digits == 0 || bytes[digits] != ':') return {Status::malformed, std::string(bytes.substr(0, 100)), 0};
   if (length > kSocketmapReplyLimit) return {Status::too_large, {}, 0};
+  if (digits == bytes.size()) return {};
+  if (digits == 0 || bytes[digits] != ':') return {Status::malformed, std::string(bytes.substr(0, 100)), 0};
   if (bytes.size() < digits + 1 + length + 1) return {};
   const std::string_view content = bytes.substr(digits + 1, length);
   const std::size_t consumed = digits + 1 + length + 1;

@@ -22,7 +22,7 @@ TEST_CASE("socketmap wire: golden bytes", "[map][remote]") {
       {"8:NOTFOUND,", "not found||11"}, {"8:TEMP why,", "failed|TEMP why|11"}, {"4:PERM,", "failed|PERM|7"},
       {"10:TIMEOUT x ,", "failed|TIMEOUT x |14"}, {"3:HUH,", "malformed|HUH|6"}, {"0:,", "malformed||3"},
       {"4:OK x;", "malformed|OK x|7"}, {"x", "malformed|x|0"}, {":,", "malformed|:,|0"}, {"-1:", "malformed|-1:|0"},
-      {"100001:", "too large||0"}, {"999999999:", "too large||0"}, {"9999999999", "malformed|9999999999|0"},
+      {"100001:", "too large||0"}, {"999999999:", "too large||0"}, {"9999999999", "too large||0"}, {"222222222", "too large||0"}, {"000000001", "more||0"}, {"0000000001:", "malformed|0000000001:|0"},
       {"4:OK x,more", "found|x|7"}}));
   CAPTURE(one.wire);
   CHECK(told(parse_socketmap_reply(one.wire)) == one.told);
