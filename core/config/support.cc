@@ -19,16 +19,13 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 14> kNotYet = {{
-    {"bounce_template_file", false},
+constexpr std::array<NotYet, 11> kNotYet = {{
     {"default_rbl_reply", false},
-    {"enable_threaded_bounces", false},
     {"import_environment", false},
     {"maps_rbl_reject_code", false},
     {"reject_tempfail_action", true},
     {"setgid_group", false},
     {"smtp_per_request_deadline", false},
-    {"smtpd_history_flush_threshold", false},
     {"smtpd_proxy_filter", true},
     {"smtpd_sasl_auth_enable", true},
     {"smtpd_tls_auth_only", false},   // no AUTH is offered at all

@@ -198,6 +198,11 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   environment.tables = impl_->parts.tables;
   environment.resolver = impl_->parts.resolver;
   environment.policies = &impl_->policies;
+  if (impl_->parts.queue != nullptr) {
+    environment.verify = [queue = impl_->parts.queue](const std::string& address, std::chrono::seconds wait) {
+      return queue->verify(address, wait);
+    };
+  }
   environment.foreign = [this](const std::string& parameter, std::string_view kind, std::string_view argument) {
     return impl_->foreign(parameter, kind, argument);
   };

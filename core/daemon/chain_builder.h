@@ -11,6 +11,7 @@
 #include "core/map/table.h"
 #include "core/net/dns.h"
 #include "core/rewrite/router.h"
+#include "core/smtp/sink.h"
 
 namespace millrace::daemon {
 
@@ -22,6 +23,7 @@ struct ChainParts {
   net::Resolver* resolver = nullptr;
   filter::SharedFilters* shared = nullptr;   // null: this process is alone
   unsigned process = 0;                      // our number there
+  smtp::MessageSink* queue = nullptr;   // to be asked about addresses; nullptr in a dry run
 };
 
 class ChainBuilder {

@@ -10,6 +10,7 @@
 #include "core/daemon/command_client.h"
 #include "core/daemon/tables.h"
 #include "core/deliver/engine.h"
+#include "core/kv/store.h"
 #include "core/local/local_agent.h"
 #include "core/mime/builder.h"
 #include "core/local/pipe_agent.h"
@@ -76,6 +77,7 @@ class QueueRole {
   void go();
   void stop(Deadline deadline);
   Result<bool> inspect(queue::Entry& notice, std::string& content, bool to_postmaster) const;
+  void open_state();
   void give_up(const std::string& why);
 
   const Setup& setup_;
@@ -88,6 +90,7 @@ class QueueRole {
   std::shared_ptr<rewrite::Router> router_;
   std::shared_ptr<local::Forwarder> forwarder_;
   LateStore store_;
+  std::shared_ptr<kv::Store> state_;
   std::unique_ptr<deliver::Engine> engine_;
   std::unique_ptr<queue::Server> server_;
   std::unique_ptr<queue::ControlServer> control_;
@@ -234,11 +237,13 @@ void QueueRole::go() {
   if (!opened) return give_up(opened.error().context);
   store_.set(std::move(*opened));
   running_ = true;
+  open_state();
   if (auto started = engine_->start(); !started) return give_up(started.error().context);
   queue::ServerOptions server;
   server.listening_fd = setup_.queue_listening;
   server.log = log_;
   server.flow_delay = [this] { return engine_->flow_delay(); };
+  server.verify = [this](const std::string& address, seconds wait) { return engine_->verify(address, wait); };
   server_ = queue::Server::start(store_, server, [this](queue::Entry entry, std::shared_ptr<const std::string> content) {
     // While stopping, fronts may still store: the next process finds it.
     if (!stopping_) engine_->stored(std::move(entry), std::move(content));
@@ -258,6 +263,25 @@ void QueueRole::go() {
   });
 }
 
+// The state may be lost; without it, results are kept in memory.
+void QueueRole::open_state() {
+  if (!engine_->wants_state()) return;
+  kv::Options options;
+  options.directory = setup_.config->params().data_directory + "/state";
+  options.log = log_;
+  auto opened = kv::Store::open(options);
+  if (!opened) return log_.warning("address verification: nothing is kept over a restart: " + opened.error().context);
+  state_ = std::move(*opened);
+  engine_->use_state(state_);
+  const seconds interval = setup_.config->params().address_verify_cache_cleanup_interval;
+  if (interval.count() == 0) return;
+  (void)loop_.spawn(net::Stack::session, [this, interval] {
+    while (net::sleep_until(Deadline::after(interval)) && !stopping_) {
+      if (auto left = state_->sweep(); !left) log_.warning(left.error().context);
+    }
+  });
+}
+
 void QueueRole::stop(Deadline deadline) {
   if (std::exchange(stopping_, true)) return;
   const auto started = loop_.spawn(net::Stack::session, [this, deadline] {
@@ -266,6 +290,7 @@ void QueueRole::stop(Deadline deadline) {
       server_.reset();
       control_.reset();
       metrics_.reset();
+      if (state_) state_->close();
       if (auto closed = store_.close(); !closed) log_.error(closed.error().context);
     }
     loop_.stop();

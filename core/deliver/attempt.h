@@ -27,7 +27,7 @@ struct Outcome {
   unsigned connection_use = 0;   // deliveries over this connection, this one included
   bool next_hop_reports = false; // the next hop takes over NOTIFY=SUCCESS (RFC 3461 section 5.2.2)
   std::string final_recipient;   // whom an alias led to, for the log; "": the recipient itself
-  bool last_hop = false;         // delivered, not relayed (LMTP)
+  bool last_hop = false;         // delivered, not relayed
 };
 
 // The message text.  `memory` when it is there, else `read_at` (nullptr then means: cannot be read).
@@ -53,6 +53,11 @@ struct Attempt {
   // The agent itself is out of order (its program cannot be run, say): the transport rests.
   bool transport_trouble = false;
 
+  // Find out whether it could be delivered, and stop before it is: "sent" then means deliverable.
+  bool verify_only() const {
+    const mime::Trace trace = entry->envelope.trace;
+    return trace == mime::Trace::verify || trace == mime::Trace::probe;
+  }
   const mime::Recipient& recipient(std::size_t position) const {
     return entry->recipients[recipients[position]].recipient;
   }
@@ -77,6 +82,8 @@ class Agent {
   virtual ~Agent() = default;
   // Gives every outcome a status.  `carry` is of the last delivery to this next hop, or empty. [fiber]
   virtual void deliver(Attempt& attempt, std::unique_ptr<Carry>& carry) = 0;
+  // Does deliver() heed verify_only()?  One that does not is never asked to verify: the scheduler answers for it.
+  virtual bool can_verify() const { return false; }
   // No more mail for this next hop at the moment.  `busy`: much of it has come just now. [fiber]
   virtual void release(const std::string& nexthop, std::unique_ptr<Carry> carry, bool busy) = 0;
   virtual void stop() {}   // closes what is idle [fiber]
@@ -85,5 +92,13 @@ class Agent {
 // Lets the agent of another transport do the attempt, at once: "transport" or "transport:nexthop" (best_mx_transport
 // and the like).  Every outcome has a status afterwards. [fiber]
 using PassOn = std::function<void(const std::string& destination, Attempt& attempt)>;
+
+// Delivers, or verifies where that was asked; an agent that cannot verify is not asked.  [fiber]
+inline void deliver_or_verify(Agent& agent, const std::string& transport, Attempt& attempt, std::unique_ptr<Carry>& carry) {
+  if (!attempt.verify_only() || agent.can_verify()) return agent.deliver(attempt, carry);
+  attempt.connected = wall_now();
+  attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
+  attempt.all_pending(Outcome::Status::sent, "2.0.0", "delivers over transport " + transport);
+}
 
 }  // namespace millrace::deliver

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,8 @@ struct ActiveMessage {
   bool flushed = false;                         // somebody asked for it: defer_transports does not hold it back
   std::vector<PassResult> results;
   std::size_t noted = 0;                        // of the results, how many are in the store
+  // Set: an address verification probe, which the store knows nothing of; called at its end.
+  std::function<void(const std::vector<PassResult>&)> probed;
 
   const std::string& id() const { return entry.envelope.queue_id; }
 };

@@ -7,10 +7,15 @@
 #include "core/config/services.h"
 #include "core/deliver/simple_agents.h"
 #include "core/deliver/smtp_agent.h"
+#include "core/deliver/status_filter.h"
+#include "core/map/text.h"
+#include "core/rewrite/cleanup.h"
 
 namespace millrace::deliver {
 
 namespace {
+constexpr std::size_t kTemplateFileLimit = 1 << 20;
+
 bool is_client(const config::Service& service) { return service.command == "smtp" || service.command == "lmtp"; }
 bool is_transport(const config::Service& service) { return service.type == "unix"; }
 
@@ -39,6 +44,64 @@ Result<ConcurrencyRules> concurrency_rules(const config::Config& config, const s
   out.failed_cohorts = static_cast<double>(config.transport_number(name, "destination_concurrency_failed_cohort_limit"));
   return out;
 }
+
+// Local parts that our own notices and probes are sent from.
+std::function<bool(std::string_view)> discarded_users(const config::Params& params, const std::string& probe_sender) {
+  const std::string notices = params.double_bounce_sender.substr(0, params.double_bounce_sender.find('@'));
+  const std::string probes = probe_sender.substr(0, probe_sender.rfind('@'));
+  return [notices, probes, ttl = params.address_verify_sender_ttl](std::string_view user) {
+    return iequals(user, notices) || (!probes.empty() && ttl.count() > 0 && is_probe_user(user, probes, ttl, wall_now()));
+  };
+}
+
+// smtp_delivery_status_filter and the like, by the name of the agent's command.
+Result<map::Maps> status_filter(const config::Config& config, const config::Service& service, map::TableSet& tables) {
+  for (const char* command : {"smtp", "lmtp", "local", "virtual", "pipe"}) {
+    if (service.command != command) continue;
+    const std::string name = service.command + "_delivery_status_filter";
+    auto maps = map::Maps::open(tables, config.value(name, &service).value_or(""));
+    if (!maps) return fail(name, maps.error());
+    return maps;
+  }
+  return map::Maps();
+}
+
+Result<PostmanRules> postman_rules(const config::Config& config, std::shared_ptr<const rewrite::Router> router,
+                                   map::TableSet& tables) {
+  const config::Params& params = config.params();
+  PostmanRules out;
+  out.host = params.myhostname;
+  out.mail_name = params.mail_name;
+  out.double_bounce_sender = params.double_bounce_sender + "@" + params.myhostname;
+  out.bounce_to = params.bounce_notice_recipient;
+  out.double_bounce_to = config.value("2bounce_notice_recipient").value_or("postmaster");
+  out.delay_to = params.delay_notice_recipient;
+  for (const std::string_view word : split(params.notify_classes, ", \t\r\n")) {
+    if (iequals(word, "bounce")) out.tell_bounces = out.tell_double_bounces = true;
+    if (iequals(word, "2bounce")) out.tell_double_bounces = true;
+    if (iequals(word, "delay")) out.tell_delays = true;
+  }
+  out.confirm_delay_cleared = params.confirm_delay_cleared;
+  out.threaded = params.enable_threaded_bounces;
+  out.utf8_texts = params.smtputf8_enable;
+  out.size_limit = static_cast<std::uint64_t>(params.bounce_size_limit);
+  out.long_queue_ids = params.enable_long_queue_ids;
+  out.lifetime = params.maximal_queue_lifetime;
+  if (const std::string& file = params.bounce_template_file; !file.empty()) {
+    const auto text = map::read_file(file, kTemplateFileLimit);
+    if (!text) return fail(Errc::config, "bounce_template_file: " + text.error().context);
+    const log::Logger log(config.value("syslog_name").value_or("postfix") + "/bounce");
+    read_templates(*text, out.templates, [&](const std::string& what) { log.warning(file + ", " + what); });
+  }
+  auto expanded = expand_templates(out.templates, static_cast<long>(params.delay_warning_time.count()),
+                                   static_cast<long>(out.lifetime.count()),
+                                   [&](std::string_view name) { return config.value(name); });
+  if (!expanded) return fail("bounce_template_file", expanded.error());
+  auto cleanup = rewrite::Cleanup::make(params, std::move(router), tables);
+  if (!cleanup) return tl::unexpected(cleanup.error());
+  out.cleanup = std::move(*cleanup);
+  return out;
+}
 }  // namespace
 
 struct Engine::Parts {
@@ -59,7 +122,17 @@ struct Engine::Parts {
     return log::Logger(config->value("syslog_name", service).value_or("postfix") + "/" + std::string(program));
   }
 
+  std::map<std::string, map::Maps> filters;   // delivery status filters, by service
+
   std::unique_ptr<Transport> make(const std::string& name) {
+    auto out = make_plain(name);
+    if (const auto filter = filters.find(name); filter != filters.end()) {
+      out->agent = make_filtered_agent(std::move(out->agent), filter->second, out->log);
+    }
+    return out;
+  }
+
+  std::unique_ptr<Transport> make_plain(const std::string& name) {
     auto out = std::make_unique<Transport>();
     out->name = name;
     const config::Service* service = config->transport(name);
@@ -104,7 +177,7 @@ struct Engine::Parts {
     const std::string nexthop = attempt.nexthop;
     if (colon != destination.npos && colon + 1 < destination.size()) attempt.nexthop = destination.substr(colon + 1);
     std::unique_ptr<Carry> carry;
-    to->agent->deliver(attempt, carry);
+    deliver_or_verify(*to->agent, to->name, attempt, carry);
     to->agent->release(attempt.nexthop, std::move(carry), false);
     attempt.logged_by = to->log;
     attempt.nexthop = nexthop;
@@ -118,7 +191,7 @@ void Engine::deliver_through(const std::string& transport, Attempt& attempt) {
   if (through == nullptr) through = parts_->make(transport);
   attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
   std::unique_ptr<Carry> carry;
-  through->agent->deliver(attempt, carry);
+  deliver_or_verify(*through->agent, transport, attempt, carry);
   through->agent->release(attempt.nexthop, std::move(carry), false);
 }
 
@@ -170,6 +243,9 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
     if (limits.rate_delay.count() > 0) limits.concurrency.limit = 1;   // as qmgr(8) has it
     if (limits.transport_delay.count() > 0) limits.processes = 1;
     parts.limits[service.name] = limits;
+    auto filter = status_filter(*config, service, tables);
+    if (!filter) return fail(where, filter.error());
+    if (!filter->empty()) parts.filters[service.name] = std::move(*filter);
     if (!is_client(service) || service.disabled) continue;
     auto options = read_client_options(*config, service);
     if (!options) return fail(where, options.error());
@@ -220,28 +296,24 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const config::Confi
   rules.qmgr_log = parts.logger("qmgr");
   rules.error_log = parts.logger("error");
 
-  PostmanRules postman;
-  postman.host = params.myhostname;
-  postman.mail_name = params.mail_name;
-  postman.double_bounce_sender = params.double_bounce_sender + "@" + params.myhostname;
-  postman.bounce_to = config->value("bounce_notice_recipient").value_or("postmaster");
-  postman.double_bounce_to = config->value("2bounce_notice_recipient").value_or("postmaster");
-  postman.delay_to = config->value("delay_notice_recipient").value_or("postmaster");
-  for (const std::string_view word : split(params.notify_classes, ", \t\r\n")) {
-    if (iequals(word, "bounce")) postman.tell_bounces = postman.tell_double_bounces = true;
-    if (iequals(word, "2bounce")) postman.tell_double_bounces = true;
-    if (iequals(word, "delay")) postman.tell_delays = true;
-  }
-  postman.size_limit = static_cast<std::uint64_t>(params.bounce_size_limit);
-  postman.long_queue_ids = params.enable_long_queue_ids;
-  postman.delay_warning = params.delay_warning_time;
-  postman.lifetime = params.maximal_queue_lifetime;
-  postman.bounce_log = parts.logger("bounce");
-  postman.cleanup_log = parts.logger("cleanup");
-  postman.inspect = std::move(inspect);
+  auto verify = verifier_rules(*config, *router);
+  if (!verify) return tl::unexpected(verify.error());
+  rules.is_discarded = discarded_users(params, verify->sender);
+  auto postman = postman_rules(*config, router, tables);
+  if (!postman) return tl::unexpected(postman.error());
+  postman->bounce_log = parts.logger("bounce");
+  postman->cleanup_log = parts.logger("cleanup");
+  postman->inspect = std::move(inspect);
 
-  out->scheduler_ = std::make_unique<Scheduler>(std::move(rules), std::move(postman), store, *router,
+  verify->cleanup = postman->cleanup;
+  out->wants_state_ = verify->persistent;
+  out->scheduler_ = std::make_unique<Scheduler>(std::move(rules), std::move(*postman), store, *router,
                                                 [p = out->parts_.get()](const std::string& name) { return p->make(name); });
+  out->verifier_ = std::make_unique<Verifier>(
+      std::move(*verify), store,
+      [scheduler = out->scheduler_.get()](queue::Entry entry, std::shared_ptr<const std::string> content, Verifier::Done done) {
+        scheduler->probe(std::move(entry), std::move(content), std::move(done));
+      });
   return out;
 }
 

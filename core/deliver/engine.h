@@ -8,6 +8,7 @@
 
 #include "core/config/config.h"
 #include "core/deliver/scheduler.h"
+#include "core/deliver/verifier.h"
 #include "core/map/table.h"
 #include "core/net/dns.h"
 #include "core/queue/control.h"
@@ -47,6 +48,13 @@ class Engine {
   // Delivers by the transport of that name now, in place of the agent that asks (mailbox_transport); all
   // outcomes are set. [fiber]
   void deliver_through(const std::string& transport, Attempt& attempt);
+  // Where results of address verification are kept over a restart, when address_verify_map wants that.  Before start().
+  bool wants_state() const { return wants_state_; }
+  void use_state(std::shared_ptr<kv::Store> state) { verifier_->use_cache(std::move(state)); }
+  // What is known of an address; see verifier.h.  [fiber]
+  Result<smtp::Verified> verify(const std::string& address, std::chrono::seconds wait) {
+    return verifier_->verify(address, wait);
+  }
 
   queue::SchedulerControl& control() { return *scheduler_; }
 
@@ -55,6 +63,8 @@ class Engine {
   struct Parts;
   std::unique_ptr<Parts> parts_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Verifier> verifier_;
+  bool wants_state_ = false;
 };
 
 }  // namespace millrace::deliver

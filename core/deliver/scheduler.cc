@@ -16,6 +16,18 @@ constexpr std::size_t kMostSuspenders = 50;
 
 WallMicros micros(std::chrono::seconds span) { return std::chrono::duration_cast<std::chrono::microseconds>(span).count(); }
 
+// In the log line of a recipient; pflogsumm and others read it.
+const char* status_word(Outcome::Status status, bool verify_only) {
+  if (verify_only) return status == Outcome::Status::sent ? "deliverable" : "undeliverable";
+  switch (status) {
+    case Outcome::Status::deferred: return "deferred";
+    case Outcome::Status::bounced: return "bounced";
+    case Outcome::Status::sent:
+    case Outcome::Status::pending: break;
+  }
+  return "sent";
+}
+
 void take_over(const Outcome& outcome, queue::RecipientState& state) {
   state.dsn = outcome.dsn;
   state.reason = outcome.text;
@@ -66,10 +78,8 @@ void Scheduler::record(Transport& transport, Attempt& attempt, const Batch& batc
   for (std::size_t i = 0; i < attempt.outcomes.size(); ++i) {
     Outcome& outcome = attempt.outcomes[i];
     MR_ASSERT(outcome.status != Outcome::Status::pending);
-    const char* status = "sent";
-    if (outcome.status == Outcome::Status::deferred) status = "deferred";
-    if (outcome.status == Outcome::Status::bounced) status = "bounced";
-    if (outcome.status == Outcome::Status::bounced && rules_.soft_bounce) {
+    const char* status = status_word(outcome.status, attempt.verify_only());
+    if (outcome.status == Outcome::Status::bounced && rules_.soft_bounce && !attempt.verify_only()) {
       outcome.status = Outcome::Status::deferred;
       if (!outcome.dsn.empty()) outcome.dsn[0] = '4';
       status = "SOFTBOUNCE";
@@ -139,7 +149,8 @@ void Scheduler::run_suspended() {
     attempt.outcomes.assign(attempt.recipients.size(), Outcome{});
     attempt.all_pending(Outcome::Status::deferred, one.dsn, one.reason);
     for (std::size_t i = 0; i < attempt.outcomes.size() && !one.batch.message->withdrawn; ++i) {
-      rules_.error_log.info(recipient_line(attempt, i, wall_now(), rules_.delay_places, "deferred"));
+      rules_.error_log.info(recipient_line(attempt, i, wall_now(), rules_.delay_places,
+                                          status_word(Outcome::Status::deferred, attempt.verify_only())));
       one.batch.message->results.push_back({one.batch.recipients[i], attempt.outcomes[i]});
     }
     complete(one.batch);
@@ -156,7 +167,7 @@ void Scheduler::complete(const Batch& batch) {
   batch.transport->recipients -= count;
   if (message->wants_more && message->in_memory <= message->refill_at) message->wants_more->set();
   if (--message->open_batches == 0 && message->unread == 0) return finish(message);
-  if (message->withdrawn) return;
+  if (message->withdrawn || message->probed) return;
   // Others of this message are still on their way: what was delivered must not be delivered again after
   // a crash.  What bounced is struck off only with the notice.
   queue::Update update;
@@ -178,6 +189,7 @@ std::chrono::seconds Scheduler::lifetime_of(const queue::Entry& entry) const {
 
 // The pass over a message is at its end: who gets a notice, and does the message stay?
 void Scheduler::finish(const MessagePtr& message) {
+  if (message->probed) return end_probe(message);
   queue::Entry& entry = message->entry;
   bool sent_notices = true, warned = false;
   if (!message->withdrawn) {
@@ -185,13 +197,20 @@ void Scheduler::finish(const MessagePtr& message) {
     const bool expired = entry.forced_expire || age >= micros(lifetime_of(entry));
     Postman::Story story;
     story.entry = &entry;
+    story.first_pass = entry.attempts == 0;
+    // The report of a traced message is about its first attempt.
+    const bool traced = story.first_pass || entry.envelope.trace == mime::Trace::verify;
+    const mime::Trace trace = traced ? entry.envelope.trace : mime::Trace::none;
     bool any_deferred = false;
     for (const PassResult& result : message->results) {
       const Outcome& outcome = result.outcome;
       queue::RecipientState& state = entry.recipients[result.recipient];
       take_over(outcome, state);
-      if (outcome.status == Outcome::Status::sent) {
-        if (!outcome.next_hop_reports) story.succeeded.push_back(result.recipient);
+      if (trace != mime::Trace::none) story.traced.push_back({result.recipient, outcome.relay, false});
+      if (trace == mime::Trace::verify) {
+        state.action = outcome.status == Outcome::Status::sent ? "deliverable" : "undeliverable";
+      } else if (outcome.status == Outcome::Status::sent) {
+        story.succeeded.push_back({result.recipient, outcome.relay, outcome.next_hop_reports});
       } else if (outcome.status == Outcome::Status::bounced || expired) {
         state.action = "failed";
         story.failed.push_back(result.recipient);
@@ -207,7 +226,7 @@ void Scheduler::finish(const MessagePtr& message) {
     warned = !story.delayed.empty() && !entry.delay_warned && rules_.delay_warning.count() > 0 &&
              age >= micros(rules_.delay_warning);
     if (!warned) story.delayed.clear();
-    if (!story.failed.empty() || !story.delayed.empty() || !story.succeeded.empty()) {
+    if (postman_.has_news(story)) {
       queue::Content kept(message->content);
       ContentView ignored;
       const queue::Content* content = &kept;
@@ -230,9 +249,9 @@ void Scheduler::conclude(const MessagePtr& message, bool notices_sent, bool warn
   for (std::size_t i = 0; i < message->results.size(); ++i) {
     const PassResult& result = message->results[i];
     queue::RecipientState& state = entry.recipients[result.recipient];
-    const bool failed = state.action == "failed";
-    state.done = state.done || result.outcome.status == Outcome::Status::sent || (failed && notices_sent);
-    if (failed || i >= message->noted) update.recipients.emplace_back(result.recipient, state);
+    const bool told = state.action == "failed" || entry.envelope.trace == mime::Trace::verify;
+    state.done = state.done || result.outcome.status == Outcome::Status::sent || (told && notices_sent);
+    if (told || i >= message->noted) update.recipients.emplace_back(result.recipient, state);
   }
   const bool all_done = std::all_of(entry.recipients.begin(), entry.recipients.end(),
                                     [](const queue::RecipientState& one) { return one.done; });
@@ -252,7 +271,7 @@ void Scheduler::conclude(const MessagePtr& message, bool notices_sent, bool warn
     } else {
       update.queue = queue::QueueName::deferred;
       update.next_attempt = next;
-      update.attempts = entry.attempts + 1;
+      update.attempts = entry.attempts + (notices_sent ? 1 : 0);   // what the first pass tells is told once
       if (warned) update.delay_warned = true;
     }
     // Waited for: until the commit load() would show recipients that are done as open.

@@ -39,6 +39,8 @@ struct SchedulerRules {
   std::chrono::seconds transport_retry{60}, clog_warn_time{300};
   std::chrono::milliseconds in_flow_delay{0};
   std::size_t in_flow_tokens = 100;           // default_process_limit
+  // Mail for this local part in a local domain is thrown away: the senders of our notices and probes.
+  std::function<bool(std::string_view user)> is_discarded = [](std::string_view) { return false; };
   bool log_feedback = false;                  // destination_concurrency_feedback_debug, or qmgr -v
   bool frozen = false;                        // master_service_disable names the queue manager
   std::function<Result<bool>(const std::string& domain)> flush_domains;   // fast_flush_domains; none: all
@@ -60,6 +62,11 @@ class Scheduler : public queue::SchedulerControl {
 
   // A message that was stored.  `content` may be nullptr (it is read when needed).
   void stored(queue::Entry entry, std::shared_ptr<const std::string> content);
+
+  // Tries a message that is not stored, as far as its envelope's trace says; `done` gets what came of it, nothing when
+  // it could not be tried.
+  using ProbeDone = std::function<void(const std::vector<PassResult>&)>;
+  void probe(queue::Entry entry, std::shared_ptr<const std::string> content, ProbeDone done);
 
   void flush_all() override;
   void flush(const std::string& queue_id) override;
@@ -91,8 +98,11 @@ class Scheduler : public queue::SchedulerControl {
   bool next_due(Due& due);
   bool activate_id(const Due& due);
   void activate(queue::Entry entry, std::shared_ptr<const std::string> content, bool flushed);
+  void set_out(const MessagePtr& message);
+  void end_probe(const MessagePtr& message);
   void try_later(const MessagePtr& message);
-  Place place_of(ActiveMessage& message, std::size_t recipient);
+  std::optional<Place> place_of(ActiveMessage& message, std::size_t recipient);
+  bool swallow(ActiveMessage& message, std::size_t recipient, const rewrite::Route& route);
   std::size_t read(ActiveMessage& message, std::size_t most, Places& places);
   void read_all(const MessagePtr& message);
   void wait_for_room(ActiveMessage& message);

@@ -143,7 +143,7 @@ void Scheduler::deliver(Transport& transport, Destination& destination, const Ba
   attempt.content = std::move(view);
   attempt.active = message->active;
   attempt.started = wall_now();
-  transport.agent->deliver(attempt, carry);
+  deliver_or_verify(*transport.agent, transport.name, attempt, carry);
   MR_ASSERT(attempt.outcomes.size() == batch.recipients.size());
 
   destination.count_end();
@@ -154,7 +154,7 @@ void Scheduler::deliver(Transport& transport, Destination& destination, const Ba
 
 // So that a message that kills this process is found out (core/queue/in_flight.h).
 bool Scheduler::mark(const MessagePtr& message) {
-  if (message->marked) return true;
+  if (message->marked || message->probed) return true;
   const auto marked = store_.mark_in_flight(std::span(&message->id(), 1));
   if (!marked) rules_.qmgr_log.warning(message->id() + ": " + marked.error().context);
   message->marked = marked.has_value();

@@ -4,6 +4,7 @@
 
 #include "core/base/strings.h"
 #include "core/deliver/address.h"
+#include "core/deliver/report.h"
 #include "core/deliver/scheduler.h"
 
 namespace millrace::deliver {
@@ -181,7 +182,6 @@ bool Scheduler::activate_id(const Due& due) {
 void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> content, bool flushed) {
   auto message = std::make_shared<ActiveMessage>();
   message->entry = std::move(entry);
-  message->active = wall_now();
   message->flushed = flushed;
   if (content != nullptr && content_bytes_ + content->size() <= kMaxContentBytes) {
     content_bytes_ += content->size();
@@ -195,6 +195,29 @@ void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> 
     is.recipients.front().done = false;
     is.envelope.redirect.clear();
   }
+  set_out(message);
+}
+
+void Scheduler::probe(queue::Entry entry, std::shared_ptr<const std::string> content, ProbeDone done) {
+  if (!started_ || stopping_) return done({});
+  auto message = std::make_shared<ActiveMessage>();
+  message->entry = std::move(entry);
+  message->content = std::move(content);
+  message->probed = std::move(done);
+  set_out(message);
+}
+
+void Scheduler::end_probe(const MessagePtr& message) {
+  rules_.qmgr_log.info(message->id() + ": removed");
+  loaded_recipients_ -= message->entry.recipients.size();
+  active_.erase(message->id());
+  message->probed(message->results);
+  fill();
+}
+
+void Scheduler::set_out(const MessagePtr& message) {
+  const queue::Entry& is = message->entry;
+  message->active = wall_now();
   message->unread = open_recipients(is);
   loaded_recipients_ += is.recipients.size();
   active_[message->id()] = message;
@@ -214,17 +237,47 @@ void Scheduler::activate(queue::Entry entry, std::shared_ptr<const std::string> 
   Places places;
   read(*message, message->unread, places);
   assign(message, places);
+  if (!places.empty() || message->unread > 0) return;
+  if (!background([this, message] { finish(message); })) try_later(message);
 }
 
 // No stack to be had: it goes back to those that wait.
 void Scheduler::try_later(const MessagePtr& message) {
   loaded_recipients_ -= message->entry.recipients.size();
+  if (message->probed) {
+    active_.erase(message->id());
+    return message->probed({});
+  }
   if (message->content != nullptr) content_bytes_ -= message->content->size();
   active_.erase(message->id());
   at(SteadyClock::now() + kRetryRead, [this, id = message->id()] { due_.push_back({id}); });
 }
 
-Scheduler::Place Scheduler::place_of(ActiveMessage& message, std::size_t recipient) {
+// Answers to our postmaster notices and probes: nobody reads them, and a system without local delivery must be
+// able to get rid of them.
+bool Scheduler::swallow(ActiveMessage& message, std::size_t recipient, const rewrite::Route& route) {
+  const std::size_t at = route.recipient.rfind('@');
+  if (route.address_class != rewrite::AddressClass::local ||
+      !rules_.is_discarded(std::string_view(route.recipient).substr(0, at))) {
+    return false;
+  }
+  Attempt attempt;
+  attempt.entry = &message.entry;
+  attempt.recipients = {recipient};
+  attempt.active = message.active;
+  attempt.started = attempt.connected = wall_now();
+  Outcome& outcome = attempt.outcomes.emplace_back();
+  outcome.status = Outcome::Status::sent;
+  outcome.dsn = "2.0.0";
+  outcome.text = "undeliverable postmaster notification discarded";
+  outcome.last_hop = true;
+  rules_.qmgr_log.info(recipient_line(attempt, 0, wall_now(), rules_.delay_places, attempt.verify_only() ? "deliverable" : "sent"));
+  message.results.push_back({recipient, outcome});
+  return true;
+}
+
+// Nothing: it was swallowed.
+std::optional<Scheduler::Place> Scheduler::place_of(ActiveMessage& message, std::size_t recipient) {
   const queue::Entry& entry = message.entry;
   const std::string& address = entry.recipients[recipient].recipient.address;
   Place place;
@@ -234,7 +287,9 @@ Scheduler::Place Scheduler::place_of(ActiveMessage& message, std::size_t recipie
     place.transport = filter.substr(0, colon);
     if (colon != filter.npos) place.nexthop = filter.substr(colon + 1);
     if (place.nexthop.empty()) place.nexthop = rules_.filter_nexthop.empty() ? domain_of(address) : rules_.filter_nexthop;
-  } else if (auto to = router_.resolve(address, entry.envelope.sender)) {
+  } else if (auto to = message.probed ? router_.resolve_probe(address, entry.envelope.sender)
+                                      : router_.resolve(address, entry.envelope.sender)) {
+    if (swallow(message, recipient, *to)) return {};
     place.transport = to->transport;
     place.nexthop = to->nexthop;
     // What is delivered to is the address as it was resolved: user@ as user@here, an address as a literal.
@@ -262,7 +317,12 @@ std::size_t Scheduler::read(ActiveMessage& message, std::size_t most, Places& pl
   std::size_t count = 0;
   for (; count < most && message.next_unread < recipients.size(); ++message.next_unread) {
     if (recipients[message.next_unread].done) continue;
-    places[place_of(message, message.next_unread)].push_back(message.next_unread);
+    const auto place = place_of(message, message.next_unread);
+    if (!place) {
+      --message.unread;
+      continue;
+    }
+    places[*place].push_back(message.next_unread);
     ++count;
   }
   message.in_memory += count;
@@ -287,10 +347,13 @@ void Scheduler::read_all(const MessagePtr& message) {
     Places places;
     const std::size_t most = std::min(allowance(*message), message->unread);
     for (std::size_t count = 0; count < most && !message->withdrawn && !stopping_;) {
-      count += read(*message, std::min(kReadStep, most - count), places);
+      const std::size_t got = read(*message, std::min(kReadStep, most - count), places);
+      if (got == 0) break;   // the rest was swallowed
+      count += got;
       (void)net::sleep_until(Deadline::after(std::chrono::nanoseconds(0)));   // others get their turn
     }
     assign(message, places);
+    if (places.empty() && message->unread == 0 && message->open_batches == 0) return finish(message);
     if (message->unread > 0) wait_for_room(*message);
   }
   if (stopping_ || !message->withdrawn || message->unread == 0) return;

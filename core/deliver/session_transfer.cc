@@ -79,7 +79,7 @@ std::string ClientSession::rcpt_command(const mime::Recipient& recipient, std::s
       out += " ORCPT=" + one_word(recipient.orcpt);
     } else {
       const std::string& original = recipient.original.empty() ? recipient.address : recipient.original;
-      out += " ORCPT=rfc822;" + xtext_encode(quote_821(original));
+      out += " ORCPT=rfc822;" + xtext_encode(original);   // as cleanup(8) makes it, not quoted
     }
     std::string notify;
     constexpr std::pair<unsigned, const char*> kWords[] = {{mime::kNotifyNever, "NEVER"}, {mime::kNotifySuccess, "SUCCESS"},
@@ -193,7 +193,6 @@ struct ClientSession::Dialog {
     to.relay = session.host_.named_with_port();
     to.connection_use = session.uses_;
     to.next_hop_reports = session.features_.dsn;
-    to.last_hop = session.options_->lmtp;
   }
 
   void refuse(std::size_t position, const Reply& reply, const char* to_what) const {
@@ -204,6 +203,16 @@ struct ClientSession::Dialog {
     out.text = "host " + session.host_.named() + " said: " + reply.flat() + " (in reply to " + to_what + ")";
     out.diagnostic = "smtp; " + reply.text;
     out.remote_mta = "dns; " + session.host_.name;
+    stamp(out);
+  }
+
+  void accept(std::size_t position, const Reply& reply) const {
+    Outcome& out = outcome(position);
+    out.status = Outcome::Status::sent;
+    out.dsn = reply.dsn;
+    out.text = reply.flat();
+    out.remote_mta = "dns; " + session.host_.name;
+    out.diagnostic = "smtp; " + reply.text;
     stamp(out);
   }
 
@@ -285,6 +294,7 @@ struct ClientSession::Dialog {
         if (mail_refused) break;
         if (reply.positive()) {
           accepted.push_back(step.position);
+          if (attempt.verify_only()) accept(step.position, reply);
         } else {
           refuse(step.position, reply, "RCPT TO command");
         }
@@ -336,13 +346,7 @@ struct ClientSession::Dialog {
           refuse(accepted[k], *reply, "end of DATA command");
           continue;
         }
-        Outcome& out = outcome(accepted[k]);
-        out.status = Outcome::Status::sent;
-        out.dsn = reply->dsn;
-        out.text = reply->flat();
-        out.remote_mta = "dns; " + session.host_.name;
-        out.diagnostic = "smtp; " + reply->text;
-        stamp(out);
+        accept(accepted[k], *reply);
       }
     }
     session.needs_rset_ = false;
@@ -381,7 +385,9 @@ struct ClientSession::Dialog {
     }
     // Behind a batch whose replies are known, DATA is only sent when somebody is to get the text.
     const bool hopeless = outstanding.empty() && (mail_refused || accepted.empty());
-    if (!trouble && !hopeless) {
+    if (!trouble && attempt.verify_only()) {
+      exchange();   // the next transaction, if any, begins with RSET
+    } else if (!trouble && !hopeless) {
       put(Kind::data, 0, "DATA\r\n");
       exchange();
     }

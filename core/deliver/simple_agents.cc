@@ -24,6 +24,7 @@ class FixedAgent : public Agent {
     attempt.all_pending(status_, dsn, text);
     for (Outcome& outcome : attempt.outcomes) outcome.last_hop = status_ == Outcome::Status::sent;
   }
+  bool can_verify() const override { return true; }
   void release(const std::string&, std::unique_ptr<Carry>, bool) override {}
 
  private:

@@ -33,6 +33,7 @@ class SmtpAgent : public Agent {
   ~SmtpAgent() override;
 
   void deliver(Attempt& attempt, std::unique_ptr<Carry>& carry) override;
+  bool can_verify() const override { return true; }
   void release(const std::string& nexthop, std::unique_ptr<Carry> carry, bool busy) override;
   void stop() override;
 

@@ -17,8 +17,9 @@ enum class Ret { unset, full, headers };            // RFC 3461 section 4.3
 enum class BodyType { unset, seven_bit, eight_bit };  // RFC 6152 section 2
 
 // What the sender is to be told of the delivery, whatever comes of it (trace(8)).  record: sendmail -v; a report
-// of every recipient's first attempt.  verify: sendmail -bv; that report alone, nothing is delivered.
-enum class Trace { none, record, verify };
+// of every recipient's first attempt.  verify: sendmail -bv; that report alone, nothing is delivered.  probe: an
+// address verification probe of our own; as verify, but told to nobody by mail, and never stored.
+enum class Trace { none, record, verify, probe };
 
 struct Recipient {
   std::string address;   // internal (unquoted) form, after rewriting
@@ -36,6 +37,7 @@ struct Envelope {
   bool smtputf8 = false;  // the client asked for it
   Trace trace = Trace::none;
   std::vector<Recipient> recipients;
+  std::vector<Recipient> expanded;   // aliases that gave way to what they stand for, and asked for NOTIFY=SUCCESS
 
   WallMicros arrival = 0;    // when the transaction began
   std::uint64_t size = 0;    // octets of the message as stored (CRLF counted as in SMTP SIZE)

@@ -33,6 +33,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   Result<std::string> new_queue_id();
   Result<void> submit(const mime::Envelope& envelope, mime::Message& message);
+  Result<smtp::Verified> verify(const std::string& address, std::chrono::seconds wait);
   bool has_space(std::uint64_t bytes);
   void close() {
     if (socket_) socket_->shut_down();
@@ -138,7 +139,7 @@ void Core::connection_lost(const std::shared_ptr<FrameSocket>& socket, const Err
 
 bool Core::take_answer(const wire::Frame& frame) {
   wire::Answer answer;
-  if (frame.type != wire::Type::submitted && frame.type != wire::Type::reserved) return false;
+  if (frame.type != wire::Type::submitted && frame.type != wire::Type::reserved && frame.type != wire::Type::verified) return false;
   if (!wire::parse_answer(frame.type, frame.payload, answer)) return false;
   if (frame.type == wire::Type::reserved) {
     asking_for_ids_ = false;
@@ -273,6 +274,22 @@ Result<void> Core::send(const std::string& envelope, const std::string& content,
   return fail(pending->answer.code, pending->answer.text);
 }
 
+Result<smtp::Verified> Core::verify(const std::string& address, std::chrono::seconds wait) {
+  if (Result<void> connected = connect(); !connected) return tl::unexpected(connected.error());
+  const std::uint64_t request = ++last_request_;
+  const auto pending = std::make_shared<Pending>();
+  pending_.emplace(request, pending);
+  wire::put_verify({request, static_cast<std::uint64_t>(wait.count()), address}, socket_->output());
+  socket_->output_added();
+  if (Result<void> waited = pending->event.wait(Deadline::after(wait + kConnectTime)); !waited) {
+    pending_.erase(request);
+    return tl::unexpected(waited.error());
+  }
+  const wire::Answer& answer = pending->answer;
+  if (!answer.ok) return fail(answer.code, "address verification: " + answer.text);
+  return smtp::Verified{static_cast<smtp::Verified::Status>(answer.what), answer.text};
+}
+
 bool Core::has_space(std::uint64_t bytes) {
   if (options_.spool_directory < 0) return true;
   const TimePoint now = SteadyClock::now();
@@ -293,6 +310,9 @@ class Client final : public smtp::MessageSink {
   Result<std::string> new_queue_id() override { return std::shared_ptr(core_)->new_queue_id(); }
   Result<void> submit(const mime::Envelope& envelope, mime::Message& message) override {
     return std::shared_ptr(core_)->submit(envelope, message);
+  }
+  Result<smtp::Verified> verify(const std::string& address, std::chrono::seconds wait) override {
+    return std::shared_ptr(core_)->verify(address, wait);
   }
   int spool_directory() const override { return core_->spool_directory(); }
   bool has_space(std::uint64_t bytes) override { return core_->has_space(bytes); }

@@ -59,6 +59,16 @@ void put_recipient(const mime::Recipient& recipient, std::string& out) {
   if (!recipient.orcpt.empty()) put_string(out, recipient.orcpt);
 }
 
+bool take_recipient(ByteReader& in, mime::Recipient& recipient) {
+  const unsigned bits = in.u8();
+  if (bits > 0x3f) return false;
+  recipient.notify = bits & 15;
+  recipient.address = std::string(in.string());
+  recipient.original = (bits & 16) != 0 ? std::string(in.string()) : recipient.address;
+  if ((bits & 32) != 0) recipient.orcpt = std::string(in.string());
+  return !in.failed();
+}
+
 }  // namespace
 
 void encode_state(const State& state, std::string& out) {
@@ -158,6 +168,9 @@ void encode_envelope(const mime::Envelope& envelope, const std::vector<Recipient
     put_varint(out, recipients.size());
     for (const RecipientState& state : recipients) put_recipient(state.recipient, out);
   }
+  if (envelope.expanded.empty()) return;
+  put_varint(out, envelope.expanded.size());
+  for (const mime::Recipient& recipient : envelope.expanded) put_recipient(recipient, out);
 }
 
 bool decode_envelope(std::string_view bytes, mime::Envelope& envelope, std::vector<RecipientState>& recipients) {
@@ -179,17 +192,17 @@ bool decode_envelope(std::string_view bytes, mime::Envelope& envelope, std::vect
   // Each takes two bytes at least, so the reservation is bounded by the input.
   if (in.failed() || count > kMaxRecipients || count > in.left() / 2) return false;
   envelope.recipients.clear();
+  envelope.expanded.clear();
   recipients.clear();
   recipients.reserve(static_cast<std::size_t>(count));
   for (std::uint64_t i = 0; i < count; ++i) {
-    mime::Recipient& recipient = recipients.emplace_back().recipient;
-    const unsigned bits = in.u8();
-    if (bits > 0x3f) return false;
-    recipient.notify = bits & 15;
-    recipient.address = std::string(in.string());
-    recipient.original = (bits & 16) != 0 ? std::string(in.string()) : recipient.address;
-    if ((bits & 32) != 0) recipient.orcpt = std::string(in.string());
-    if (in.failed()) return false;
+    if (!take_recipient(in, recipients.emplace_back().recipient)) return false;
+  }
+  if (in.left() == 0) return in.finished();   // as a rule nothing was expanded
+  const std::uint64_t expanded = in.varint();
+  if (in.failed() || expanded == 0 || expanded > kMaxRecipients || expanded > in.left() / 2) return false;
+  for (std::uint64_t i = 0; i < expanded; ++i) {
+    if (!take_recipient(in, envelope.expanded.emplace_back())) return false;
   }
   return in.finished();
 }

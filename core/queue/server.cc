@@ -14,6 +14,7 @@ namespace millrace::queue {
 namespace {
 
 constexpr std::uint64_t kMaxReserve = 1 << 20;
+constexpr std::uint64_t kMaxVerifyWait = 3600;   // seconds
 
 // Shared with the fibers of the connections and with operations of the store.
 struct Core : std::enable_shared_from_this<Core> {
@@ -27,6 +28,7 @@ struct Core : std::enable_shared_from_this<Core> {
                    std::shared_ptr<const std::string> content);
   bool submit(const std::shared_ptr<FrameSocket>& socket, std::string_view payload,
               const std::function<int()>& take_fd);
+  bool verify(const std::shared_ptr<FrameSocket>& socket, std::string_view payload);
   void answer(FrameSocket& socket, std::uint64_t request, const Result<void>& result);
   void stored(Entry entry, std::shared_ptr<const std::string> content) {
     if (on_stored) on_stored(std::move(entry), std::move(content));
@@ -64,12 +66,30 @@ void Core::accepted(int fd) {
 bool Core::take(const std::shared_ptr<FrameSocket>& socket, const wire::Frame& frame,
                 const std::function<int()>& take_fd) {
   if (frame.type == wire::Type::submit) return submit(socket, frame.payload, take_fd);
+  if (frame.type == wire::Type::verify) return verify(socket, frame.payload);
   wire::Reserve reserve;
   if (frame.type != wire::Type::reserve || !wire::parse(frame.payload, reserve)) return false;
   if (reserve.count == 0 || reserve.count > kMaxReserve) return false;
   const Result<std::uint64_t> first = store.reserve_ids(reserve.count);
   wire::put_reserved(reserve.request, first, socket->output());
   socket->output_added();
+  return true;
+}
+
+bool Core::verify(const std::shared_ptr<FrameSocket>& socket, std::string_view payload) {
+  wire::Verify asked;
+  if (!wire::parse(payload, asked)) return false;
+  const auto ask = [self = shared_from_this(), socket, request = asked.request, address = std::string(asked.address),
+                    wait = std::chrono::seconds(std::min<std::uint64_t>(asked.wait_s, kMaxVerifyWait))] {
+    Result<smtp::Verified> known = fail(Errc::internal, "address verification is not available");
+    if (self->options.verify && self->on_stored) known = self->options.verify(address, wait);
+    wire::put_verified(request, known, socket->output());
+    socket->output_added();
+  };
+  if (Result<void> spawned = net::Loop::current().spawn(net::Stack::session, ask); !spawned) {
+    wire::put_verified(asked.request, tl::unexpected(spawned.error()), socket->output());
+    socket->output_added();
+  }
   return true;
 }
 

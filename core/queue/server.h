@@ -7,6 +7,7 @@
 
 #include "core/base/log.h"
 #include "core/queue/store.h"
+#include "core/smtp/sink.h"
 
 namespace millrace::queue {
 
@@ -15,6 +16,8 @@ struct ServerOptions {
   log::Logger log{"postfix/qmgr"};
   // How long a message that has just come is put off before it is stored (in_flow_delay); empty: not at all.
   std::function<std::chrono::milliseconds()> flow_delay;
+  // What is known of an address; empty: nobody can tell.  [fiber]
+  std::function<Result<smtp::Verified>(const std::string& address, std::chrono::seconds wait)> verify;
 };
 
 // Answers to all messages of one commit leave in one write per connection.  Only processes of our own user

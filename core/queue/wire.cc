@@ -57,6 +57,14 @@ bool parse(std::string_view payload, Reserve& out) {
   return in.finished();
 }
 
+bool parse(std::string_view payload, Verify& out) {
+  ByteReader in(payload);
+  out.request = in.varint();
+  out.wait_s = in.varint();
+  out.address = in.string();
+  return in.finished();
+}
+
 bool parse_answer(Type type, std::string_view payload, Answer& out) {
   ByteReader in(payload);
   out.request = in.varint();
@@ -65,7 +73,9 @@ bool parse_answer(Type type, std::string_view payload, Answer& out) {
   out.ok = status == 0;
   if (!out.ok) out.code = static_cast<Errc>(status - 1);
   if (type == Type::reserved) out.first = in.varint();
-  if (type == Type::submitted) out.text = std::string(in.string());
+  if (type == Type::verified) out.what = in.u8();
+  if (type == Type::submitted || type == Type::verified) out.text = std::string(in.string());
+  if (out.what > static_cast<unsigned>(smtp::Verified::Status::pending)) return false;
   return in.finished();
 }
 
@@ -82,6 +92,23 @@ void put_reserve(const Reserve& reserve, std::string& out) {
   const std::size_t start = begin(Type::reserve, out);
   put_varint(out, reserve.request);
   put_varint(out, reserve.count);
+  end(start, out);
+}
+
+void put_verify(const Verify& verify, std::string& out) {
+  const std::size_t start = begin(Type::verify, out);
+  put_varint(out, verify.request);
+  put_varint(out, verify.wait_s);
+  put_string(out, verify.address);
+  end(start, out);
+}
+
+void put_verified(std::uint64_t request, const Result<smtp::Verified>& result, std::string& out) {
+  const std::size_t start = begin(Type::verified, out);
+  put_varint(out, request);
+  put_u8(out, result ? 0 : status_of(result.error().code));
+  put_u8(out, result ? static_cast<std::uint8_t>(result->status) : 0);
+  put_string(out, result ? result->text : result.error().context);
   end(start, out);
 }
 

@@ -6,8 +6,10 @@
 //   front   submit    varint request, u8 flags (1: a descriptor follows the content), string envelope (codec.h),
 //                     string content
 //           reserve   varint request, varint count
+//           verify    varint request, varint seconds to wait, string address
 //   queue   submitted varint request, u8 status, string text
 //           reserved  varint request, u8 status, varint first
+//           verified  varint request, u8 status, u8 what (smtp::Verified::Status), string text
 //
 // Between tools and the control socket (see control_wire.h) the payload is a list of strings:
 //
@@ -21,10 +23,11 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/smtp/sink.h"
 
 namespace millrace::queue::wire {
 
-enum class Type : std::uint8_t { submit = 1, reserve, submitted, reserved, request = 16, item, done, failed };
+enum class Type : std::uint8_t { submit = 1, reserve, submitted, reserved, verify, verified, request = 16, item, done, failed };
 
 // An envelope with as many recipients as there may be fits; content above 16 KiB travels as a descriptor.
 constexpr std::size_t kMaxFrame = 32 << 20;
@@ -49,22 +52,30 @@ struct Submit {
 struct Reserve {
   std::uint64_t request = 0, count = 0;
 };
-struct Answer {            // submitted and reserved
+struct Verify {
+  std::uint64_t request = 0, wait_s = 0;
+  std::string_view address;
+};
+struct Answer {            // submitted, reserved and verified
   std::uint64_t request = 0;
   bool ok = false;
   Errc code = Errc::internal;   // when not ok
   std::uint64_t first = 0;      // of reserved
-  std::string text;             // of submitted, when not ok
+  std::string text;             // of submitted, when not ok; of verified
+  std::uint8_t what = 0;        // of verified
 };
 
 // false: the payload is malformed.
 bool parse(std::string_view payload, Submit& out);
 bool parse(std::string_view payload, Reserve& out);
+bool parse(std::string_view payload, Verify& out);
 bool parse_answer(Type type, std::string_view payload, Answer& out);
 
 // All append a whole frame.
 void put_submit(const Submit& submit, std::string& out);
 void put_reserve(const Reserve& reserve, std::string& out);
+void put_verify(const Verify& verify, std::string& out);
+void put_verified(std::uint64_t request, const Result<smtp::Verified>& result, std::string& out);
 void put_submitted(std::uint64_t request, const Result<void>& result, std::string& out);
 void put_reserved(std::uint64_t request, const Result<std::uint64_t>& result, std::string& out);
 

@@ -18,6 +18,7 @@
 #include "core/net/dns.h"
 #include "core/policy/client.h"
 #include "core/rewrite/router.h"
+#include "core/smtp/sink.h"
 
 namespace millrace::restrict {
 
@@ -43,6 +44,8 @@ struct Environment {
   map::TableSet* tables = nullptr;
   net::Resolver* resolver = nullptr;              // may be nullptr for `check`; outlives the filter
   policy::Pool* policies = nullptr;               // start-up only
+  // Asks the queue process what is known of an address; empty for `check`.  [fiber]
+  std::function<Result<smtp::Verified>(const std::string& address, std::chrono::seconds wait)> verify;
   // Makes the word of kind "lua" or "plugin"; errors are start-up errors.  Empty: such words are refused.
   // `parameter`: where the word stands.
   std::function<Result<std::shared_ptr<ForeignWord>>(const std::string& parameter, std::string_view kind,

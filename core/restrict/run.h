@@ -85,6 +85,9 @@ class Run {
   Status reject_unknown_recipient_domain(const Step&);
   Status reject_unlisted_recipient(const Step&);
 
+  Status reject_unverified_sender(const Step&);      // verify.cc
+  Status reject_unverified_recipient(const Step&);
+
   // What the policy protocol and scripts are told (attributes.cc).
   policy::Attributes attributes(std::string_view policy_context);
 
@@ -148,6 +151,12 @@ class Run {
   Status reject_non_fqdn_address(const std::string& address, std::string_view kind);
   Status reject_unknown_domain(const std::string& address, std::string_view kind);
   Status reject_unlisted(const std::string& address, std::string_view kind);
+  struct UnverifiedRules {
+    std::int64_t defer_code, reject_code;
+    const std::string& reason;
+    const std::string& tempfail_action;
+  };
+  Status reject_unverified(const std::string& address, std::string_view kind, const UnverifiedRules& rules);
   Status dns_trouble(const std::string& action, int code, std::string_view dsn, std::string text);
 
   // The facts.

@@ -55,6 +55,7 @@ const Word kWords[] = {
     {"reject_unknown_sender_domain", Argument::none, &Run::reject_unknown_sender_domain},
     {"reject_unknown_address", Argument::none, &Run::reject_unknown_sender_domain},
     {"reject_unlisted_sender", Argument::none, &Run::reject_unlisted_sender},
+    {"reject_unverified_sender", Argument::none, &Run::reject_unverified_sender},
 
     {"permit_auth_destination", Argument::none, &Run::permit_auth_destination},
     {"reject_unauth_destination", Argument::none, &Run::reject_unauth_destination, false, kRelay},
@@ -63,6 +64,7 @@ const Word kWords[] = {
     {"reject_unknown_recipient_domain", Argument::none, &Run::reject_unknown_recipient_domain},
     {"reject_unlisted_recipient", Argument::none, &Run::reject_unlisted_recipient},
     {"check_recipient_maps", Argument::none, &Run::reject_unlisted_recipient},
+    {"reject_unverified_recipient", Argument::none, &Run::reject_unverified_recipient},
 
     // Known to Postfix and not supported yet: refused at start, each by its name.
     {"check_ccert_access", Argument::unsupported, nullptr},
@@ -101,8 +103,6 @@ const Word kWords[] = {
     {"reject_rhsbl_sender", Argument::unsupported, nullptr},
     {"reject_sender_login_mismatch", Argument::unsupported, nullptr},
     {"reject_unauthenticated_sender_login_mismatch", Argument::unsupported, nullptr},
-    {"reject_unverified_recipient", Argument::unsupported, nullptr},
-    {"reject_unverified_sender", Argument::unsupported, nullptr},
 };
 
 }  // namespace

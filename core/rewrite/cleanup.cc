@@ -170,7 +170,7 @@ Result<std::string> Cleanup::sender(std::string_view address, bool map) const {
   return out;
 }
 
-Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
+Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map, bool copies) const {
   map = map && maps_anything();
   auto from = sender(envelope.sender, map);
   if (!from) return tl::unexpected(from.error());
@@ -202,6 +202,12 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
     }
     auto addresses = expand(recipient.address);
     if (!addresses) return tl::unexpected(addresses.error());
+    if ((recipient.notify & mime::kNotifySuccess) != 0 && (addresses->size() != 1 || addresses->front() != recipient.address)) {
+      // RFC 3461 section 5.2.7.3: one "expanded" for the list, and no more reports of success beyond it.
+      envelope.expanded.push_back(recipient);
+      recipient.notify &= ~static_cast<unsigned>(mime::kNotifySuccess);
+      if (recipient.notify == 0) recipient.notify = mime::kNotifyNever;
+    }
     for (std::string& address : *addresses) {
       recipient.address = std::move(address);
       emit(recipient);
@@ -217,7 +223,7 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
     return take(std::move(copy));
   };
   const auto copy_for = [&](const Mapping& mapping, const std::string& address) -> Result<void> {
-    if (!map || mapping.maps.empty() || address.empty()) return {};
+    if (!map || !copies || mapping.maps.empty() || address.empty()) return {};
     auto found = mapper_.find(mapping, address, nullptr);
     if (!found) return tl::unexpected(found.error());
     if (!*found || (*found)->empty()) return {};
@@ -230,11 +236,12 @@ Result<void> Cleanup::envelope(mime::Envelope& envelope, bool map) const {
     if (map) {
       if (auto done = apply_tables(recipient.address, kEnvelopeRecipient); !done) return done;
     }
+    if (recipient.original.empty()) recipient.original = recipient.address;   // mail of our own
     const std::string address = map ? recipient.address : std::string();
     if (auto done = take(std::move(recipient)); !done) return done;
     if (auto done = copy_for(recipient_bcc_, address); !done) return done;
   }
-  if (map && !params_.always_bcc.empty()) return copy_to(params_.always_bcc);
+  if (map && copies && !params_.always_bcc.empty()) return copy_to(params_.always_bcc);
   return {};
 }
 

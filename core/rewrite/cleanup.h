@@ -36,7 +36,8 @@ class Cleanup {
   // Errors of all: temporary (a table failed), too_large (virtual alias expansion over a limit); the message must
   // not be accepted.  What was given may be half changed then.
   Result<std::string> sender(std::string_view address, bool map) const;
-  Result<void> envelope(mime::Envelope& envelope, bool map) const;
+  // `copies` false: no blind copies (mail that is made here).
+  Result<void> envelope(mime::Envelope& envelope, bool map, bool copies = true) const;
   Result<void> headers(mime::Message& message, HeaderContext context, bool map) const;
 
  private:

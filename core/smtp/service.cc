@@ -6,6 +6,7 @@
 #include "core/base/strings.h"
 #include "core/config/host.h"
 #include "core/config/overrides.h"
+#include "core/smtp/transcript.h"
 
 namespace millrace::smtp {
 namespace {
@@ -205,6 +206,7 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   const int limit = parts.service->process_limit;
   context->session_limit = static_cast<std::uint32_t>(limit < 0 ? params.default_process_limit : limit);
   context->flush_site = parts.flush_site;
+  context->notify = notify_classes(params.notify_classes);
 
   // Ignoring these would change what is accepted.
   if (params.smtpd_sasl_auth_enable) open.error("smtpd_sasl_auth_enable", "SASL authentication is not supported yet");

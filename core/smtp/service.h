@@ -73,6 +73,7 @@ struct ServiceContext {
   filter::TraceSink* trace = nullptr;
   std::shared_ptr<const rewrite::Router> router;
   std::shared_ptr<const rewrite::Cleanup> rewriting;
+  unsigned notify = 0;               // notify_classes that sessions tell the postmaster about; see transcript.h
   bool address_mappings = true;      // false: receive_override_options has no_address_mappings
   std::optional<Anvil> anvil;
   std::uint32_t session_limit = 0;   // maxproc over all processes; 0: none

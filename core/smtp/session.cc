@@ -34,7 +34,8 @@ Session::Session(std::unique_ptr<net::Stream> stream, const ServiceContext& serv
       params_(*service.params),
       stream_(std::move(stream)),
       socket_address_(client.address),
-      log_(service.log) {
+      log_(service.log),
+      transcript_(static_cast<std::size_t>(service.params->smtpd_history_flush_threshold)) {
   facts_.session_number = service_.next_session_number();
   log_ = service_.log.with_number(static_cast<unsigned>(facts_.session_number));
   facts_.service = service_.name;
@@ -67,6 +68,7 @@ void Session::run() {
     anvil.disconnect(session_slot_);
   }
   stream_.stream().close();
+  tell_postmaster();
 }
 
 bool Session::admit(Reply& refusal) {
@@ -162,6 +164,10 @@ bool Session::send(Reply& reply) {
   const std::string wire = reply.wire();
   if (traced_) trace('>', wire);
   stream_.write(wire);
+  if (service_.notify != 0) {
+    transcript_.out(reply);
+    transcript_.trouble(trouble_of(reply, std::exchange(by_policy_, false)));
+  }
   // Held back while the client has sent more already: RFC 2920 section 3.2.  Reading flushes.
   if (!reply.closes() && reply.then != Reply::Then::tls) return true;
   return stream_.flush(read_deadline()).has_value();
@@ -223,6 +229,7 @@ Reply Session::next_command() {
   std::string_view text = line->text.substr(0, line->text.find('\0'));
   while (!text.empty() && text.back() == '\r') text.remove_suffix(1);
   if (traced_) trace('<', text);
+  if (service_.notify != 0) transcript_.in(text);
   return dispatch(text);
 }
 

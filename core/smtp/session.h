@@ -20,6 +20,7 @@
 #include "core/smtp/command.h"
 #include "core/smtp/reply.h"
 #include "core/smtp/service.h"
+#include "core/smtp/transcript.h"
 #include "core/smtp/transaction.h"
 
 namespace millrace::smtp {
@@ -128,6 +129,9 @@ class Session {
   Reply xclient(const Input& input);
   Reply xforward(const Input& input);
 
+  // session_notice.cc
+  void tell_postmaster();
+
   // session_tls.cc
   Reply starttls(const Input& input);
   bool handshake();
@@ -161,6 +165,8 @@ class Session {
   };
   std::unique_ptr<Forwarded> forwarded_;
 
+  Transcript transcript_;
+  bool by_policy_ = false;                    // the reply at hand is a refusal of the chain
   std::size_t errors_ = 0, junk_ = 0;
   std::array<std::uint32_t, kCommandCount + 1> seen_{}, good_{};   // the last: unknown
   std::optional<std::size_t> current_;        // command whose outcome is not counted yet

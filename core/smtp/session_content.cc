@@ -212,7 +212,11 @@ Reply Session::end_of_message() {
   where_ = "END-OF-MESSAGE";
   if (bare_newline_ == BareNewline::note && transaction_->content->decoder.saw_bare_newline()) noted_bare_newline_ = true;
   Reply reply = finish_message();
-  if (!reply.negative() && reply.code != 0) errors_ = junk_ = 0;
+  if (!reply.negative() && reply.code != 0) {
+    errors_ = junk_ = 0;
+    transcript_.forgive();
+  }
+  transcript_.checkpoint();
   end_transaction();
   return reply;
 }

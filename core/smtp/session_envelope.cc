@@ -42,6 +42,7 @@ Reply Session::greet_name(const Input& input, bool extended) {
   std::string name = neutered(input.argument(1));
   const std::string saved_name = std::exchange(facts_.helo_name, name);
   end_transaction();
+  transcript_.checkpoint();
   chunks_failed_ = false;
   // Who refused the connection for good need not be asked again.
   if (!sticky_) {
@@ -256,6 +257,7 @@ Reply Session::rcpt(const Input& input) {
 Reply Session::rset(const Input& input) {
   if (input.words.size() != 1) return Reply(501, "5.5.4", "Syntax: RSET");
   end_transaction();
+  transcript_.checkpoint();
   chunks_failed_ = false;
   return Reply(250, "2.0.0", "Ok");
 }

@@ -57,6 +57,7 @@ filter::Verdict Session::ask(filter::Stage stage, const Input* input, std::strin
 
 Reply Session::refusal(const filter::Verdict& verdict, const mime::Recipient* rcpt) {
   Reply reply;
+  by_policy_ = true;
   const bool temporary = verdict.action == filter::Action::tempfail;
   const bool goodbye = verdict.action == filter::Action::disconnect;
   reply.code = verdict.code != 0 ? verdict.code : goodbye ? 421 : temporary ? 451 : 550;

@@ -15,10 +15,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     MR_ASSERT(frame.consumed <= bytes.size() && frame.payload.size() < frame.consumed);
     wire::Submit submit;
     wire::Reserve reserve;
+    wire::Verify verify;
     wire::Answer answer;
     Strings strings;
     (void)wire::parse(frame.payload, submit);
     (void)wire::parse(frame.payload, reserve);
+    (void)wire::parse(frame.payload, verify);
     (void)wire::parse_answer(frame.type, frame.payload, answer);
     if (wire::parse_strings(frame.payload, strings)) {
       std::string again;

@@ -55,3 +55,15 @@ TEST_CASE("deliver target: the next-hop forms", "[deliver][target]") {
     CHECK_FALSE(parse_targets(bad, {}));
   }
 }
+
+TEST_CASE("deliver address: ORCPT values are made readable", "[deliver][address]") {
+  CHECK(uxtext_encode("s\xc3\xbc@u.example") == "s\\x{FC}@u.example");
+  CHECK(uxtext_encode("a b\xff") == "a\\x{20}b?");
+  CHECK(decode_orcpt("utf-8;b\\x{F6}d@u.example") == "utf-8;b\xc3\xb6" "d@u.example");
+  CHECK(decode_orcpt("UTF-8;\\x{1F600}") == "UTF-8;\xf0\x9f\x98\x80");
+  CHECK(decode_orcpt("rfc822;a+40b@x") == "rfc822;a@b@x");
+  CHECK(decode_orcpt("utf-8;\\x{D800}").empty());
+  CHECK(decode_orcpt("utf-8;\\x{110000}").empty());
+  CHECK(decode_orcpt("utf-8;\\x{}").empty());
+  CHECK(decode_orcpt("utf-8;\\x{F6").empty());
+}

@@ -104,7 +104,7 @@ TEST_CASE("deliver session: one pipelined transaction", "[deliver][session]") {
         "EHLO localhost\r\n"
         "MAIL FROM:<s@sender.example> SIZE=42 BODY=8BITMIME ENVID=keep1 RET=FULL\r\n"
         "RCPT TO:<a@dest.example> ORCPT=rfc822;orig@dest.example NOTIFY=SUCCESS,FAILURE\r\n"
-        "RCPT TO:<\"b 2\"@dest.example> ORCPT=rfc822;\"b+202\"@dest.example\r\n"
+        "RCPT TO:<\"b 2\"@dest.example> ORCPT=rfc822;b+202@dest.example\r\n"
         "DATA\r\nSubject: x\r\n\r\n..\r\n.\r\nQUIT\r\n");
   CHECK(f.outcome(0) == "sent 2.0.0 250 2.0.0 Ok: queued as X");
   CHECK(f.attempt.outcomes[0].relay == "mx.example[192.0.2.1]:25");

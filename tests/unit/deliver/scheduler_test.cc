@@ -30,7 +30,7 @@ class DomainRouter : public rewrite::Router {
 // Says what a table says about each address; takes a while when told.
 struct Wire {
   std::map<std::string, Status> answers;
-  bool site_trouble = false;
+  bool site_trouble = false, reports = true, can_verify = true;
   std::chrono::milliseconds takes{0};
   std::vector<std::string> calls;
   std::map<std::string, std::size_t> running, most;
@@ -51,13 +51,14 @@ class FakeAgent : public Agent {
       outcome.status = it == wire_.answers.end() ? Status::sent : it->second;
       outcome.dsn = outcome.status == Status::sent ? "2.0.0" : outcome.status == Status::deferred ? "4.4.1" : "5.1.1";
       outcome.text = "because";
-      outcome.next_hop_reports = true;
+      outcome.next_hop_reports = wire_.reports;
     }
     wire_.calls.push_back(call);
     attempt.site_trouble = wire_.site_trouble;
     if (wire_.takes.count() > 0) (void)net::sleep_until(Deadline::after(wire_.takes));
     --wire_.running[attempt.nexthop];
   }
+  bool can_verify() const override { return wire_.can_verify; }
   void release(const std::string&, std::unique_ptr<Carry>, bool) override {}
 
  private:
@@ -81,13 +82,14 @@ struct World {
     });
   }
   void put(const std::string& id, const std::string& sender, const std::vector<std::string>& recipients, bool announce = true) {
-    queue::Entry entry;
+    queue::Entry entry = like;
     entry.envelope.queue_id = id;
     entry.envelope.sender = sender;
     entry.envelope.arrival = wall_now() - age;
     for (const std::string& address : recipients) {
       queue::RecipientState state;
       state.recipient.address = state.recipient.original = address;
+      state.recipient.notify = notify;
       entry.recipients.push_back(state);
     }
     REQUIRE(store.add(entry, "Subject: x\r\n\r\nbody\r\n", -1));
@@ -115,6 +117,8 @@ struct World {
   DomainRouter router;
   Wire wire;
   WallMicros age = 0;
+  queue::Entry like;        // what put() begins with
+  unsigned notify = 0;
   std::unique_ptr<Scheduler> scheduler;
 };
 }  // namespace
@@ -479,5 +483,99 @@ TEST_CASE("deliver scheduler: new mail waits when the queue manager does not kee
     CHECK(w.scheduler->flow_delay() == std::chrono::seconds(1));
     w.settle();
     CHECK(w.scheduler->flow_delay().count() == 0);
+  });
+}
+
+namespace {
+// The text of the only notice that waits in the store (its recipient is deferred).
+std::string notice_text(World& w) {
+  std::string out;
+  for (const auto& [id, message] : w.store.messages) {
+    if (id != "A1") out += *message.content;
+  }
+  return out;
+}
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+}  // namespace
+
+TEST_CASE("deliver scheduler: successes are told when asked for, unless the next hop tells", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["s@x.example"] = Status::deferred;
+  w.notify = mime::kNotifySuccess;
+  SECTION("a next hop that does not report") { w.wire.reports = false; }
+  SECTION("a next hop that reports") {}
+  w.run([&] {
+    w.put("A1", "s@x.example", {"a@one.example"});
+    w.settle();
+    const std::string text = notice_text(w);
+    CHECK(has(text, "Subject: Successful Mail Delivery Report") == !w.wire.reports);
+    CHECK(has(text, "Action: relayed\r\nStatus: 2.0.0\r\n") == !w.wire.reports);
+  });
+}
+
+TEST_CASE("deliver scheduler: an alias is told as expanded, once", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["s@x.example"] = w.wire.answers["a@one.example"] = Status::deferred;
+  mime::Recipient alias;
+  alias.address = alias.original = "list@x.example";
+  w.like.envelope.expanded.push_back(alias);
+  w.run([&] {
+    w.put("A1", "s@x.example", {"a@one.example"});
+    w.settle();
+    CHECK(has(notice_text(w), "Final-Recipient: rfc822; list@x.example\r\nOriginal-Recipient: rfc822;list@x.example\r\n"
+                              "Action: expanded\r\n"));
+    CHECK(w.store.messages.size() == 2);
+    w.scheduler->flush("A1");
+    w.settle();
+    CHECK(w.store.messages.size() == 2);
+  });
+}
+
+TEST_CASE("deliver scheduler: a message to be verified is told about and not kept", "[deliver][scheduler]") {
+  World w;
+  w.like.envelope.trace = mime::Trace::verify;
+  w.wire.answers = {{"s@x.example", Status::deferred}, {"bad@one.example", Status::bounced}, {"late@one.example", Status::deferred}};
+  SECTION("by an agent that can") {}
+  SECTION("by one that would deliver: it is not asked") { w.wire.can_verify = false; }
+  w.run([&] {
+    w.put("A1", "s@x.example", {"good@one.example", "bad@one.example", "late@one.example"});
+    w.settle();
+    CHECK(w.store.messages.count("A1") == 0);
+    const std::string text = notice_text(w);
+    CHECK(has(text, "Subject: Mail Delivery Status Report"));
+    CHECK(has(text, "Action: undeliverable\r\nStatus: 5.1.1\r\n") == w.wire.can_verify);
+    CHECK(has(text, "Action: undeliverable\r\nStatus: 4.4.1\r\n") == w.wire.can_verify);
+    CHECK(has(text, "Action: deliverable\r\nStatus: 2.0.0\r\n"));
+    CHECK(w.wire.calls.size() == (w.wire.can_verify ? 2 : 1));
+  });
+}
+
+TEST_CASE("deliver scheduler: a traced message is delivered, and its first attempt told", "[deliver][scheduler]") {
+  World w;
+  w.like.envelope.trace = mime::Trace::record;
+  w.wire.answers = {{"s@x.example", Status::deferred}, {"late@one.example", Status::deferred}};
+  w.run([&] {
+    w.put("A1", "s@x.example", {"good@one.example", "late@one.example"});
+    w.settle();
+    CHECK(w.store.messages.at("A1").entry.recipients[0].done);
+    CHECK_FALSE(w.store.messages.at("A1").entry.recipients[1].done);
+    CHECK(has(notice_text(w), "Action: relayed\r\n"));
+    CHECK(has(notice_text(w), "Action: delayed\r\n"));
+    w.scheduler->flush("A1");
+    w.settle();
+    CHECK(w.store.messages.size() == 2);   // no second report
+  });
+}
+
+TEST_CASE("deliver scheduler: the end of a delay that was told is told when asked for", "[deliver][scheduler]") {
+  World w;
+  w.like.delay_warned = true;
+  w.wire.answers["s@x.example"] = Status::deferred;
+  SECTION("confirm_delay_cleared") { w.postman.confirm_delay_cleared = true; }
+  SECTION("not") {}
+  w.run([&] {
+    w.put("A1", "s@x.example", {"a@one.example"});
+    w.settle();
+    CHECK(has(notice_text(w), "Action: relayed\r\n") == w.postman.confirm_delay_cleared);
   });
 }

@@ -21,6 +21,7 @@ struct World {
   int listening = *net::listen_unix(path, 0600, 64);
   int spool = ::open(directory.path.c_str(), O_DIRECTORY | O_RDONLY | O_CLOEXEC);
   std::vector<std::pair<Entry, std::shared_ptr<const std::string>>> stored;
+  std::function<Result<smtp::Verified>(const std::string&, std::chrono::seconds)> verify;
   ~World() {
     ::close(listening);
     ::close(spool);
@@ -28,6 +29,7 @@ struct World {
   std::unique_ptr<Server> serve() {
     ServerOptions options;
     options.listening_fd = listening;
+    options.verify = verify;
     return Server::start(*store, options, [this](Entry entry, std::shared_ptr<const std::string> content) {
       stored.emplace_back(std::move(entry), std::move(content));
     });
@@ -57,6 +59,28 @@ mime::Message message_of(const std::string& body, int spool) {
 }
 
 }  // namespace
+
+TEST_CASE("queue socket: what is known of an address", "[queue]") {
+  World world;
+  on_fiber([&] {
+    SECTION("told") {
+      world.verify = [](const std::string& address, std::chrono::seconds wait) -> Result<smtp::Verified> {
+        CHECK(wait == std::chrono::seconds(6));
+        return smtp::Verified{smtp::Verified::Status::bounced, address + " is not there"};
+      };
+      const auto server = world.serve();
+      const auto client = world.client();
+      const auto known = client->verify("a@b", std::chrono::seconds(6));
+      REQUIRE(known);
+      CHECK(known->status == smtp::Verified::Status::bounced);
+      CHECK(known->text == "a@b is not there");
+    }
+    SECTION("nobody can tell") {
+      const auto server = world.serve();
+      CHECK_FALSE(world.client()->verify("a@b", std::chrono::seconds(0)));
+    }
+  });
+}
 
 TEST_CASE("queue socket: messages of all sizes arrive whole", "[queue]") {
   World world;

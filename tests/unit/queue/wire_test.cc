@@ -41,6 +41,30 @@ TEST_CASE("queue wire: every prefix needs more, two frames come one by one", "[q
   CHECK(answer.text == "full");
 }
 
+TEST_CASE("queue wire: questions about addresses and their answers", "[queue]") {
+  std::string bytes;
+  put_verify({7, 6, "a@b"}, bytes);
+  Verify asked;
+  REQUIRE(parse(decode(bytes).payload, asked));
+  CHECK(asked.request == 7);
+  CHECK(asked.wait_s == 6);
+  CHECK(asked.address == "a@b");
+  bytes.clear();
+  put_verified(7, smtp::Verified{smtp::Verified::Status::bounced, "no"}, bytes);
+  Answer answer;
+  REQUIRE(parse_answer(Type::verified, decode(bytes).payload, answer));
+  CHECK(answer.ok);
+  CHECK(answer.what == static_cast<std::uint8_t>(smtp::Verified::Status::bounced));
+  CHECK(answer.text == "no");
+  bytes.clear();
+  put_verified(7, fail(Errc::limit, "busy"), bytes);
+  REQUIRE(parse_answer(Type::verified, decode(bytes).payload, answer));
+  CHECK_FALSE(answer.ok);
+  CHECK(answer.text == "busy");
+  bytes[7] = 9;   // no such status
+  CHECK_FALSE(parse_answer(Type::verified, decode(bytes).payload, answer));
+}
+
 TEST_CASE("queue wire: lengths of nothing or too much are refused at once", "[queue]") {
   CHECK(decode(std::string_view("\0\0\0\0", 4)).status == DecodeStatus::too_large);
   CHECK(decode(std::string_view("\xff\xff\xff\xff", 4)).status == DecodeStatus::too_large);

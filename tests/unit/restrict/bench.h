@@ -75,6 +75,11 @@ class RestrictBench {
     environment.tables = &tables_;
     environment.resolver = &resolver_;
     environment.policies = &policies_;
+    environment.verify = [this](const std::string& address, std::chrono::seconds wait) -> Result<smtp::Verified> {
+      verified.push_back(address + " " + std::to_string(wait.count()));
+      if (!known) return fail(Errc::closed, "queue process went away");
+      return *known;
+    };
     environment.foreign = [this](const std::string&, std::string_view kind,
                                  std::string_view argument) -> Result<std::shared_ptr<restrict::ForeignWord>> {
       if (argument == "missing.lua") return fail(Errc::config, "missing.lua: no such file");
@@ -138,6 +143,8 @@ class RestrictBench {
   mime::Envelope envelope;
   std::shared_ptr<ScriptWord> script = std::make_shared<ScriptWord>();
   std::string foreign_kind;
+  std::optional<smtp::Verified> known;     // what the queue says of any address
+  std::vector<std::string> verified;       // what it was asked
 
  private:
   filter::Verdict at(filter::Stage stage, const std::string& command, const std::string& typed) {
