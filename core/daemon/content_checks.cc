@@ -186,9 +186,13 @@ class Checker {
         verdict_.action = filter::Action::discard;
         verdict_.facts.emplace_back("log", "no");
         return false;
-      case Kind::pass: log_line("pass", finding, decision.text); return false;
+      case Kind::pass:
+        log_line("pass", finding, decision.text);
+        journal_.no_milters = true;
+        return false;
       case Kind::redirect:
         log_line("redirect", finding, decision.text);
+        journal_.no_milters = true;
         envelope.redirect = decision.text;
         return false;
       case Kind::filter:

@@ -270,8 +270,13 @@ Verdict ChainSession::message(Context& context, mime::Message& message, int spoo
   }
   std::stable_partition(order.begin(), order.end(), [](const Member* member) { return member->session->streams(); });
   Verdict answer;
+  bool no_milters = false;
   for (std::size_t from = 0; from < order.size();) {
     std::size_t to = from + 1;
+    if (no_milters && order[from]->filter->is_remote()) {
+      ++from;
+      continue;
+    }
     while (to < order.size() && order[from]->filter->options.parallel && order[to]->filter->options.parallel) ++to;
     std::vector<Turned> said(to - from);
     if (to - from == 1) {
@@ -280,6 +285,7 @@ Verdict ChainSession::message(Context& context, mime::Message& message, int spoo
       ask_together(std::span<Member*>(order).subspan(from, to - from), said, context, message, spool_directory);
     }
     for (std::size_t i = from; i < to; ++i) {
+      no_milters = no_milters || (said[i - from].journal.no_milters && !order[i]->filter->options.shadow);
       Verdict verdict = take_message(*order[i], std::move(said[i - from]), context, message);
       if (order[i]->filter->options.shadow || !verdict.stops()) continue;
       if (!ends_stage(verdict) && answer.stops()) continue;

@@ -92,6 +92,8 @@ class Journal {
   }
   int spool_directory = -1;
   std::optional<std::string> content_filter, redirect;   // of the envelope
+  // header_checks(5): after PASS, REDIRECT, REJECT and DISCARD milters do not look at the content any more.
+  bool no_milters = false;
 
  private:
   std::vector<Edit> edits_;

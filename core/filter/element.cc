@@ -110,7 +110,7 @@ std::optional<Verdict> default_action_verdict(std::string_view word) {
   if (!iequals(word, "quarantine")) return {};
   Verdict verdict;
   verdict.action = Action::quarantine;
-  verdict.text = "default_action";
+  verdict.text = "milter triggers HOLD action";
   return verdict;
 }
 

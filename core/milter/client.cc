@@ -65,7 +65,7 @@ std::uint64_t command_bit(char command) { return std::uint64_t{1} << (command & 
 std::string reason(const Error& error) {
   switch (error.code) {
     case Errc::timeout: return "Connection timed out";
-    case Errc::closed: return "lost connection";
+    case Errc::closed: return "Application error";   // Postfix's words for an end of file
     case Errc::refused: return error.context.empty() ? "Connection refused" : error.context;
     default: return error.context;
   }
@@ -329,24 +329,26 @@ Verdict MilterSession::read_answer(const EventRule& rule, Context& context, filt
 Verdict MilterSession::answer(const EventRule& rule, Context& context, const Packet& packet, bool& final) {
   const bool at_session = rule.command == event::kConnect || rule.command == event::kHelo;
   const auto unexpected = [&](std::string_view what) {
-    return broken(&rule, label() + ": " + std::string(what) + " in answer to " +
-                             std::string(event_name(rule.command)));
+    return broken(&rule, label() + ": " + std::string(what) + " after event " + std::string(event_name(rule.command)));
   };
   if (packet.command == answer::kReplyCode) {
     auto reply = parse_reply_text(packet.data);
-    if (!reply) return misconfigured(context, "unusable reply text \"" + printable(packet.data.substr(0, 100)) + "\"");
+    if (!reply) {
+      const std::string_view text = packet.data.substr(0, packet.data.find('\0'));
+      return misconfigured(context, "malformed reply: " + printable(text.substr(0, 100)));
+    }
     return refuse(rule, Verdict::reply(reply->code, std::move(reply->enhanced), std::move(reply->text)));
   }
   if (packet.command == answer::kQuarantine) {
     auto data = packet.data;
     const auto text = take_text(data);
-    if (!text || at_session || !transaction_) return unexpected("quarantine");
+    if (!text || at_session || !transaction_) return unexpected("unexpected filter response SMFIR_QUARANTINE");
     quarantined_ = true;
     quarantine_reason_ = printable(text->substr(0, 200));
     final = false;
     return {};
   }
-  if (!packet.data.empty()) return unexpected("trailing bytes");
+  if (!packet.data.empty()) return unexpected("unexpected filter response (unknown filter reply)");
   switch (packet.command) {
     case answer::kContinue: return rule.command == event::kEndOfMessage ? hold() : Verdict();
     case answer::kProgress: final = false; return {};
@@ -381,7 +383,7 @@ Verdict MilterSession::answer(const EventRule& rule, Context& context, const Pac
       verdict.reason_id = "milter-discard";
       return verdict;
     }
-    default: return unexpected(std::string("unexpected filter response SMFIR_") + printable({&packet.command, 1}));
+    default: return unexpected("unexpected filter response " + std::string(answer_name(packet.command)));
   }
 }
 

@@ -193,6 +193,7 @@ bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Jo
       const bool is_rcpt = packet.command != answer::kChangeFrom;
       if (!parsed || (is_rcpt && parsed->address.empty())) return unusable("change the envelope");
       edit.name = internal_address(parsed->address);
+      if (is_rcpt && edit.name.empty()) return true;   // <>: as Postfix, nobody
       edit.value = parsed->parameters;
       edit.kind = packet.command == answer::kDeleteRcpt   ? Edit::Kind::delete_recipient
                   : packet.command == answer::kChangeFrom ? Edit::Kind::change_sender

@@ -39,13 +39,13 @@ bool MilterSession::check_header(Edit& edit, Context& context) {
   }
   if (!answer->has_value()) return true;
   Decision decision = checks::parse_header_action(**answer);
-  if (decision.kind == Kind::prepend || decision.kind == Kind::pass) {
+  if (decision.kind == Kind::pass) {
     decision.text = "unsupported command in %s map: " + **answer;
     decision.kind = Kind::bad;
   }
   const auto note = [&](std::string_view action, std::string_view why) {
     const std::string to = envelope.recipients.empty() ? "" : " to=<" + envelope.recipients.back().address + ">";
-    log.info(fmt::format("{}: milter-{}: header {} from {}[{}]; from=<{}>{} proto={} helo=<{}>{}{}", envelope.queue_id, action,
+    log.info(fmt::format("{}: milter-header-{}: header {} from {}[{}]; from=<{}>{} proto={} helo=<{}>{}{}", envelope.queue_id, action,
                          text.substr(0, kLogged), context.session.client_name, context.session.client_address, envelope.sender, to,
                          context.session.protocol, context.session.helo_name, why.empty() ? "" : ": ", why));
   };
@@ -56,6 +56,7 @@ bool MilterSession::check_header(Edit& edit, Context& context) {
     case Kind::info: note("info", decision.text); return true;
     case Kind::ignore: return false;
     case Kind::strip: note("strip", decision.text); return false;
+    case Kind::prepend: note("prepend", decision.text); return true;   // told and not done, as Postfix has it
     case Kind::replace: {
       note("replace", decision.text);
       const std::size_t colon = decision.text.find(':');
@@ -112,7 +113,7 @@ Verdict MilterSession::checked(Context&, filter::Journal& journal, Verdict verdi
   if (asked.filter) journal.content_filter = asked.filter;
   if (asked.redirect) journal.redirect = asked.redirect;
   for (const std::string& address : asked.bcc) {
-    journal.add({Edit::Kind::add_recipient, 0, address, "NOTIFY=NEVER", false});
+    journal.add({Edit::Kind::add_recipient, 0, address, {}, false});
   }
   if (asked.hold && verdict.action != Action::quarantine) {
     quiet(Action::quarantine);

@@ -33,7 +33,7 @@ std::vector<std::string> names(const List& list, std::uint32_t bits) {
   return out;
 }
 
-const char* answer_name(char command) {
+const char* shown_answer(char command) {
   switch (command) {
     case answer::kContinue: return "continue";
     case answer::kAccept: return "accept";
@@ -136,7 +136,7 @@ class Walk {
     for (int packets = 0; packets < 1000; ++packets) {
       const auto packet = connection_.read(until_);
       if (!packet) return end(name + ": " + why(packet.error()));
-      const char* text = answer_name(packet->command);
+      const char* text = shown_answer(packet->command);
       if (text == nullptr) {
         report_.problems.push_back(fmt::format("{}: unknown answer '{}'", name, printable({&packet->command, 1})));
         return end(name + ": unknown answer");
@@ -163,9 +163,9 @@ class Walk {
   void judge(const std::string& name, char command, const Packet& packet) {
     const auto problem = [&](const std::string& text) { report_.problems.push_back(name + ": " + text); };
     if (is_edit(packet.command)) {
-      if (command != event::kEndOfMessage) problem(fmt::format("\"{}\" before the end of the message", answer_name(packet.command)));
+      if (command != event::kEndOfMessage) problem(fmt::format("\"{}\" before the end of the message", shown_answer(packet.command)));
       if ((report_.options.actions & needed_action(packet.command)) == 0) {
-        problem(fmt::format("\"{}\" without having negotiated it", answer_name(packet.command)));
+        problem(fmt::format("\"{}\" without having negotiated it", shown_answer(packet.command)));
       }
       const bool with_index = packet.command != answer::kAddHeader;
       const bool is_header = packet.command == answer::kAddHeader || packet.command == answer::kInsertHeader || packet.command == answer::kChangeHeader;
@@ -173,7 +173,7 @@ class Walk {
     } else if (packet.command == answer::kReplyCode) {
       if (!parse_reply_text(packet.data)) problem("unusable reply text \"" + printable(packet.data.substr(0, 80)) + "\"");
     } else if (!packet.data.empty()) {
-      problem(fmt::format("{} bytes behind \"{}\"", packet.data.size(), answer_name(packet.command)));
+      problem(fmt::format("{} bytes behind \"{}\"", packet.data.size(), shown_answer(packet.command)));
     }
     if (packet.command == answer::kSkip && (report_.options.protocol & protocol::kSkip) == 0) problem("skip without having negotiated it");
     if (packet.command == answer::kDiscard && (command == event::kConnect || command == event::kHelo)) problem("discard, which is for messages");

@@ -203,6 +203,31 @@ std::string internal_address(std::string_view external) {
   return std::string(external);   // the quote has no end: taken as it is
 }
 
+std::string_view answer_name(char command) {
+  switch (command) {
+    case answer::kContinue: return "SMFIR_CONTINUE";
+    case answer::kAccept: return "SMFIR_ACCEPT";
+    case answer::kReject: return "SMFIR_REJECT";
+    case answer::kTempfail: return "SMFIR_TEMPFAIL";
+    case answer::kReplyCode: return "SMFIR_REPLYCODE";
+    case answer::kShutdown: return "SMFIR_SHUTDOWN";
+    case answer::kConnectionFailed: return "SMFIR_CONN_FAIL";
+    case answer::kDiscard: return "SMFIR_DISCARD";
+    case answer::kProgress: return "SMFIR_PROGRESS";
+    case answer::kSkip: return "SMFIR_SKIP";
+    case answer::kQuarantine: return "SMFIR_QUARANTINE";
+    case answer::kAddRcpt: return "SMFIR_ADDRCPT";
+    case answer::kAddRcptParameters: return "SMFIR_ADDRCPT_PAR";
+    case answer::kDeleteRcpt: return "SMFIR_DELRCPT";
+    case answer::kChangeFrom: return "SMFIR_CHGFROM";
+    case answer::kAddHeader: return "SMFIR_ADDHEADER";
+    case answer::kInsertHeader: return "SMFIR_INSHEADER";
+    case answer::kChangeHeader: return "SMFIR_CHGHEADER";
+    case answer::kReplaceBody: return "SMFIR_REPLBODY";
+    default: return "(unknown filter reply)";
+  }
+}
+
 std::string_view event_name(char command) {
   switch (command) {
     case event::kOptions: return "SMFIC_OPTNEG";

@@ -138,5 +138,7 @@ std::string internal_address(std::string_view external);
 
 // For log lines, as Postfix spells them: "SMFIC_MAIL"; "unknown" for others.
 std::string_view event_name(char command);
+// The same for answers: "SMFIR_CONN_FAIL"; "(unknown filter reply)" for others.
+std::string_view answer_name(char command);
 
 }  // namespace millrace::milter

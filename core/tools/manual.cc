@@ -82,6 +82,7 @@ is normalize and
 is yes unless set.
 Negative numbers are refused.
 .Va smtpd_filters ,
+.Va metrics_listen ,
 .Va plugin_directory
 and
 .Va decision_trace_limit

@@ -125,6 +125,22 @@ milter_command_timeout = 2s
         wait_until(lambda: "queued as" in self.submit(MAIL) and "BREAKER" not in self.instance.command("status").stdout, 10, "the breaker to close")
 
 
+class Passed(case.Case):
+    """PASS and REDIRECT in header_checks spare a message the milters' look at its content; BCC does not."""
+    MAIN = "smtpd_milters = %(service)s\nheader_checks = pcre:{{/^Subject: pass/ PASS}, {/^Subject: copy/ BCC c@dest.example}}\n"
+
+    @classmethod
+    def prepare(cls):
+        cls.peer = MilterPeer(cls.work, lambda event, data, number: packet(b"h", b"X-Seen\0yes\0") + CONTINUE if event == b"E" else CONTINUE)
+        cls.MAIN = cls.MAIN % {"service": cls.peer.service}
+
+    def test_pass(self):
+        for subject, seen in ((b"pass", False), (b"copy", True)):
+            self.next.clear()
+            self.assertIn("queued as", self.submit(MAIL.replace(b"Subject: s", b"Subject: " + subject)))
+            self.assertEqual(b"X-Seen" in self.next.wait(1)[0].content, seen)
+
+
 class Tools(case.Case):
     MAIN = "smtpd_milters = %(service)s\n"
 
