@@ -61,8 +61,14 @@ Environment command_environment(const config::Config& config, const Environment&
 void arrange_descriptors(std::span<const int> fds) {
   // First out of the way of the places they go to.
   std::vector<int> high;
-  for (const int fd : fds) high.push_back(::fcntl(fd, F_DUPFD_CLOEXEC, 64));
-  for (std::size_t i = 0; i < high.size(); ++i) ::dup2(high[i], static_cast<int>(i));
+  for (const int fd : fds) {
+    const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, 64);
+    if (moved < 0) ::_exit(EX_TEMPFAIL);   // a program must never find something else in these places
+    high.push_back(moved);
+  }
+  for (std::size_t i = 0; i < high.size(); ++i) {
+    if (::dup2(high[i], static_cast<int>(i)) < 0) ::_exit(EX_TEMPFAIL);
+  }
   ::syscall(SYS_close_range, static_cast<unsigned>(fds.size()), ~0U, 0U);
 }
 
