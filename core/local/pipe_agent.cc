@@ -88,6 +88,7 @@ class PipeAgent final : public deliver::Agent {
       if (answer.error().code == Errc::too_large) {
         log_.warning(service_ + ": the recipients do not fit one command: lower " + service_ + "_destination_recipient_limit");
       }
+      attempt.transport_trouble = answer.error().code != Errc::too_large;   // nobody runs commands now
       return attempt.all_pending(Status::deferred, "4.3.0", "mail transport unavailable");
     }
     if (answer->ending == Answer::Ending::refused) {

@@ -30,7 +30,7 @@ class DomainRouter : public rewrite::Router {
 // Says what a table says about each address; takes a while when told.
 struct Wire {
   std::map<std::string, Status> answers;
-  bool site_trouble = false, reports = true, can_verify = true;
+  bool site_trouble = false, transport_trouble = false, reports = true, can_verify = true;
   std::chrono::milliseconds takes{0};
   std::vector<std::string> calls;
   std::map<std::string, std::size_t> running, most;
@@ -55,6 +55,7 @@ class FakeAgent : public Agent {
     }
     wire_.calls.push_back(call);
     attempt.site_trouble = wire_.site_trouble;
+    attempt.transport_trouble = wire_.transport_trouble;
     if (wire_.takes.count() > 0) (void)net::sleep_until(Deadline::after(wire_.takes));
     --wire_.running[attempt.nexthop];
   }
@@ -577,5 +578,24 @@ TEST_CASE("deliver scheduler: the end of a delay that was told is told when aske
     w.put("A1", "s@x.example", {"a@one.example"});
     w.settle();
     CHECK(has(notice_text(w), "Action: relayed\r\n") == w.postman.confirm_delay_cleared);
+  });
+}
+
+TEST_CASE("deliver scheduler: a transport out of order rests as a whole", "[deliver][scheduler]") {
+  World w;
+  w.wire.answers["a@one.example"] = Status::deferred;
+  w.wire.transport_trouble = true;
+  w.rules.transport_retry = std::chrono::seconds(60);
+  w.run([&] {
+    w.put("A1", "s@x", {"a@one.example"});
+    w.settle();
+    w.put("A2", "s@x", {"a@two.example"});
+    w.settle();
+    CHECK(w.wire.calls.size() == 1);
+    CHECK(w.store.messages.at("A2").entry.recipients[0].reason == "mail transport unavailable");
+    w.wire = {};
+    w.scheduler->flush_all();
+    w.settle();
+    CHECK(w.store.messages.empty());
   });
 }
