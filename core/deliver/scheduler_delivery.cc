@@ -51,13 +51,14 @@ bool Scheduler::begin(Transport& transport, Transport::Pick pick) {
 // One worker: a place in the transport and in the destination, and the connection that goes with it.
 void Scheduler::work(Transport& transport, Destination& destination, Batch batch) {
   std::unique_ptr<Carry> carry;
-  for (bool more = true; more;) {
+  for (;;) {
     deliver(transport, destination, batch, carry);
     rest(transport, destination);
     transport.leave(destination);
     // Another destination's turn: it gets the place when the connection is out of the way.
-    more = !stopping_ && transport.next() == &destination;
-    if (more) batch = std::move(transport.pick()->batch);
+    if (stopping_ || transport.next() != &destination) break;
+    warn_of_clog(transport, destination);
+    batch = std::move(transport.pick()->batch);
   }
   batch = {};
   // The place is kept until the connection is closed or put by: the next hop may count connections.
