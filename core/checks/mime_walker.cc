@@ -148,7 +148,7 @@ void MimeWalker::content_type(std::string_view value, std::string_view text) {
       if (!take_special(value, '=')) continue;
       const std::string boundary = take_value(value);
       if (!iequals(name, "boundary") || boundary.empty()) continue;
-      if (open_.size() > limits_.nesting) {
+      if (open_.size() > limits_.nesting + 1) {   // as Postfix counts
         report(kNestingFault, text);
       } else {
         open_.push_back({boundary.substr(0, limits_.boundary_length), iequals(sub, "digest")});

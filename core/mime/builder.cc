@@ -75,9 +75,14 @@ void MessageBuilder::record(bool line_end) {
   const std::string piece = std::exchange(record_, {});
   const bool folded = !piece.empty() && (piece.front() == ' ' || piece.front() == '\t');
   if (!field_.empty() && (goes_on || folded)) {
-    if (field_.size() < limits_.header_size) {
-      if (!goes_on) field_ += "\r\n";
-      field_ += piece;
+    // As Postfix counts: a line end is one octet.
+    const std::size_t used = field_.size() - folds_ + (goes_on ? 0 : 1);
+    if (used < limits_.header_size) {
+      if (!goes_on) {
+        field_ += "\r\n";
+        ++folds_;
+      }
+      field_.append(piece, 0, limits_.header_size - used);
       section_ += piece.size() + 2;
     }
     return;
@@ -98,6 +103,7 @@ void MessageBuilder::record(bool line_end) {
   if (name_length_ > 0) {
     const std::size_t colon = piece.find(':', name_length_);
     field_ = piece.substr(0, name_length_) + piece.substr(colon);
+    field_.resize(std::min(field_.size(), std::max(limits_.header_size, name_length_ + 1)));
     section_ += field_.size() + 2;
     return;
   }
@@ -110,6 +116,7 @@ void MessageBuilder::record(bool line_end) {
 void MessageBuilder::end_field() {
   if (field_.empty()) return;
   message_.headers.emplace_back(std::exchange(field_, {}), name_length_);
+  folds_ = 0;
 }
 
 Result<void> MessageBuilder::finish() {

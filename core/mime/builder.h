@@ -52,7 +52,7 @@ class MessageBuilder {
   Message message_;
   std::string record_;             // the piece being collected
   std::string field_;              // the header field being collected
-  std::size_t name_length_ = 0;
+  std::size_t name_length_ = 0, folds_ = 0;   // of field_
   std::size_t section_ = 0;        // octets kept of the header section
   std::uint64_t size_ = 0;
   bool in_body_ = false, first_ = true, continued_ = false, ends_in_lf_ = true;

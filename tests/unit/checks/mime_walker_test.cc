@@ -90,7 +90,7 @@ TEST_CASE("mime walker: nesting is bounded", "[checks][mime]") {
   Recorder recorder;
   recorder.size = body.size();
   Limits limits;
-  limits.nesting = 3;   // and one is over it only as the fifth, as Postfix counts
+  limits.nesting = 3;
   MimeWalker walker(limits, true, recorder);
   walker.header("Content-Type", "Content-Type", "multipart/mixed; boundary=x");
   walker.end_of_headers();
