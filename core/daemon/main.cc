@@ -3,6 +3,7 @@
 
 #include "core/daemon/control.h"
 #include "core/daemon/try_tool.h"
+#include "core/policyd/tool.h"
 #include "core/tools/conf.h"
 #include "core/tools/explain_tool.h"
 #include "core/tools/map_tool.h"
@@ -52,6 +53,7 @@ const Tool kTools[] = {
     {"probe", millrace::tools::probe_main, "look at a milter or policy service"},
     {"doctor", millrace::daemon::doctor_main, "find what is wrong with filters and their sockets"},
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
+    {"policyd", millrace::policyd::policyd_main, "answer policy requests of any Postfix with plugins (SPF)"},
     {"plugin", millrace::tools::plugin_main, "list plugins, check one against the ABI, begin one"},
 };
 

@@ -17,6 +17,7 @@ constexpr int kMaxCnames = 16;
 struct Name {
   std::string text;   // without final dot
   bool plain = true;  // no byte that could be mistaken for text of another name
+  bool exact = true;  // text is the name itself: an SPF macro may ask for one with spaces (RFC 7208 7.1)
 };
 
 struct Reader {
@@ -68,9 +69,10 @@ struct Reader {
       }
       if (!out.text.empty()) out.text += '.';
       for (const char c : packet.substr(at, length)) {
-        const bool odd = c == '.' || c == '\\' || static_cast<unsigned char>(c) <= ' ' ||
+        const bool odd = c == '.' || c == '\\' || static_cast<unsigned char>(c) < ' ' ||
                          static_cast<unsigned char>(c) >= 0x7F;
-        out.plain = out.plain && !odd;
+        out.exact = out.exact && !odd;
+        out.plain = out.plain && !odd && c != ' ';
         out.text += odd ? '?' : c;
       }
       at += length;
@@ -87,7 +89,7 @@ struct RawRecord {
   std::size_t data = 0, size = 0;
 };
 
-bool same(const Name& a, const Name& b) { return a.plain && b.plain && iequals(a.text, b.text); }
+bool same(const Name& a, const Name& b) { return a.exact && b.exact && iequals(a.text, b.text); }
 
 std::string address_text(int family, std::string_view bytes) {
   char text[INET6_ADDRSTRLEN] = "";

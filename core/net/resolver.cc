@@ -138,7 +138,7 @@ std::string question_name(std::string_view name) {
   std::size_t label = 0;
   for (const char c : out) {
     // Control bytes, and the backslash that begins an escape in libunbound's reading.
-    if (c <= ' ' || c == '\\' || c == 0x7F) return "";
+    if (c < ' ' || c == '\\' || c == 0x7F) return "";
     label = c == '.' ? 0 : label + 1;
     if (label > 63) return "";
   }

@@ -353,7 +353,7 @@ const mr_descriptor* descriptor_of(const filter::Filter& filter) {
   return plugin == nullptr ? nullptr : &plugin->instance()->descriptor();
 }
 
-Result<std::shared_ptr<Restriction>> Restriction::make(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout) {
+Result<std::shared_ptr<Restriction>> Restriction::make(std::shared_ptr<Instance> instance, filter::Options options) {
   const mr_filter& filter = instance->filter();
   const void* offered = nullptr;
   if (MR_HAS(mr_filter, &filter, get_interface) && filter.get_interface != nullptr) {
@@ -365,7 +365,7 @@ Result<std::shared_ptr<Restriction>> Restriction::make(std::shared_ptr<Instance>
   }
   auto restriction = std::make_shared<Restriction>();
   restriction->instance_ = std::move(instance);
-  restriction->timeout_ = timeout;
+  restriction->options_ = std::move(options);
   restriction->table_ = table;
   return restriction;
 }
@@ -377,7 +377,7 @@ Result<std::string> Restriction::ask(const std::vector<std::pair<std::string, st
   else if (istarts_with(context.command, "DATA") || istarts_with(context.command, "BDAT")) stage = MR_STAGE_DATA;
   else if (istarts_with(context.command, "HELO") || istarts_with(context.command, "EHLO")) stage = MR_STAGE_HELO;
   const Question question{table_, attributes};
-  PluginSession session(instance_, timeout_);
+  PluginSession session(instance_, options_.timeout);
   Verdict verdict = session.ask(stage, &context, nullptr, nullptr, context.deadline, &question);
   if (!verdict.failure.empty()) return fail(Errc::temporary, std::move(verdict.failure));
   return std::move(verdict.text);

@@ -7,7 +7,6 @@
 // ever without a host call (the watchdog names it; the cage is the answer to that).
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,13 +29,15 @@ const mr_descriptor* descriptor_of(const filter::Filter& filter);
 class Restriction {
  public:
   // Errors: config, for a filter that offers none.
-  static Result<std::shared_ptr<Restriction>> make(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout);
+  static Result<std::shared_ptr<Restriction>> make(std::shared_ptr<Instance> instance, filter::Options options);
   // The access(5) action it answers.  Error: what went wrong, naming the plugin. [fiber]
   Result<std::string> ask(const std::vector<std::pair<std::string, std::string>>& attributes, filter::Context& context);
 
+  const filter::Options& options() const { return options_; }
+
  private:
   std::shared_ptr<Instance> instance_;
-  std::chrono::milliseconds timeout_{};
+  filter::Options options_;
   const mr_restriction_1* table_ = nullptr;
 };
 

@@ -103,6 +103,8 @@ constexpr mr_session_1 kSession{sizeof(mr_session_1), 0, session_get};
 
 // --- mr.dns/1 -----------------------------------------------------------------------------------
 
+constexpr std::uint64_t kForEver = std::uint64_t{1} << 62;
+
 std::int32_t dns_status(net::DnsStatus status) {
   switch (status) {
     case net::DnsStatus::ok: return MR_DNS_OK;
@@ -115,7 +117,8 @@ std::int32_t dns_status(net::DnsStatus status) {
   return MR_DNS_TEMPORARY;
 }
 
-mr_rc dns_query(void* ctx, mr_handle handle, mr_string name, std::uint32_t type, mr_dns_answer* answer) noexcept {
+mr_rc dns_query_until(void* ctx, mr_handle handle, mr_string name, std::uint32_t type, std::uint64_t deadline_ns,
+                      mr_dns_answer* answer) noexcept {
   Instance& instance = self(ctx);
   const auto view = to_view(name, 255);
   if (answer == nullptr || !MR_HAS(mr_dns_answer, answer, record_count) || !view || view->empty() || type > 65535) {
@@ -127,6 +130,7 @@ mr_rc dns_query(void* ctx, mr_handle handle, mr_string name, std::uint32_t type,
   net::Resolver* const resolver = instance.host().resolver ? instance.host().resolver() : nullptr;
   if (resolver == nullptr) return MR_E_FAILED;
   const std::string question(*view);
+  const Deadline own = deadline_ns > kForEver ? Deadline::never() : Deadline{TimePoint(std::chrono::nanoseconds(deadline_ns))};
   {
     const std::lock_guard lock(call->mutex);
     if (!call->alive) return MR_E_STALE;
@@ -135,7 +139,7 @@ mr_rc dns_query(void* ctx, mr_handle handle, mr_string name, std::uint32_t type,
   {
     running_call = nullptr;
     const net::LoopHolder nobody("");   // while it waits, it does not hold the loop
-    found = resolver->query(question, static_cast<net::DnsType>(type), call->deadline);
+    found = resolver->query(question, static_cast<net::DnsType>(type), own.earlier(call->deadline));
     running_call = call.get();
   }
   const std::lock_guard lock(call->mutex);
@@ -151,7 +155,11 @@ mr_rc dns_query(void* ctx, mr_handle handle, mr_string name, std::uint32_t type,
   return MR_OK;
 }
 
-constexpr mr_dns_1 kDns{sizeof(mr_dns_1), 0, dns_query};
+mr_rc dns_query(void* ctx, mr_handle handle, mr_string name, std::uint32_t type, mr_dns_answer* answer) noexcept {
+  return dns_query_until(ctx, handle, name, type, ~std::uint64_t{0}, answer);
+}
+
+constexpr mr_dns_1 kDns{sizeof(mr_dns_1), 0, dns_query, dns_query_until};
 
 }  // namespace
 

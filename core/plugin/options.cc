@@ -70,7 +70,8 @@ struct Loaded {
   filter::Options options;
 };
 
-Result<Loaded> load(std::shared_ptr<const Library> library, std::string_view text, Host host) {
+Result<Loaded> load(std::shared_ptr<const Library> library, std::string_view text, Host host,
+                    const std::map<std::string, std::string>& more = {}, std::chrono::milliseconds timeout = kDefaultTimeout) {
   const auto element = filter::parse_element(text);
   if (!element) return tl::unexpected(element.error());
   const auto name = split_name(element->name);
@@ -79,9 +80,10 @@ Result<Loaded> load(std::shared_ptr<const Library> library, std::string_view tex
   if (descriptor == nullptr) return fail(Errc::config, "plugin " + library->name() + " has no filter \"" + name->second + "\"");
 
   filter::Options options;
-  options.timeout = kDefaultTimeout;
+  options.timeout = timeout;
   options.default_action = *filter::default_action_verdict("tempfail");
-  json keys = json::object();
+  json keys = more;
+  if (more.empty()) keys = json::object();
   for (const filter::KeyValue& pair : element->keys) {
     if (pair.first == "default_action") {
       const auto verdict = filter::default_action_verdict(pair.second);
@@ -149,7 +151,17 @@ Result<std::shared_ptr<Restriction>> make_restriction(const config::Params& para
   if (!library) return tl::unexpected(library.error());
   auto loaded = load(std::move(*library), text, std::move(host));
   if (!loaded) return tl::unexpected(loaded.error());
-  return Restriction::make(std::move(loaded->instance), loaded->options.timeout);
+  return Restriction::make(std::move(loaded->instance), std::move(loaded->options));
+}
+
+Result<std::shared_ptr<Restriction>> make_restriction(const std::string& directory, std::string_view text, Host host,
+                                                      const std::map<std::string, std::string>& more,
+                                                      std::chrono::milliseconds timeout) {
+  auto library = open_library(directory, text);
+  if (!library) return tl::unexpected(library.error());
+  auto loaded = load(std::move(*library), text, std::move(host), more, timeout);
+  if (!loaded) return tl::unexpected(loaded.error());
+  return Restriction::make(std::move(loaded->instance), std::move(loaded->options));
 }
 
 std::string describe(const Library& library) {

@@ -6,6 +6,8 @@
 // schema and handed to it as a JSON object.
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,6 +29,10 @@ Result<std::shared_ptr<filter::Filter>> make_filter(const std::string& directory
 class Restriction;
 // The filter of "plugin:NAME" or a { } block as the word check_plugin.  Errors: config, not_found.
 Result<std::shared_ptr<Restriction>> make_restriction(const config::Params& params, std::string_view element, Host host);
+// The same from a directory; `more` keys stand behind the block's own, `timeout` where it names none.
+Result<std::shared_ptr<Restriction>> make_restriction(const std::string& directory, std::string_view element, Host host,
+                                                      const std::map<std::string, std::string>& more,
+                                                      std::chrono::milliseconds timeout);
 
 // The same after the library is known, for tests.  Errors: config.
 Result<std::shared_ptr<filter::Filter>> make_filter(std::shared_ptr<const Library> library, std::string_view element,

@@ -123,6 +123,10 @@ mr_rc dns_query(void* ctx, mr_handle call, mr_string name, std::uint32_t type, m
   return MR_OK;
 }
 
+mr_rc dns_query_until(void* ctx, mr_handle call, mr_string name, std::uint32_t type, std::uint64_t, mr_dns_answer* answer) {
+  return dns_query(ctx, call, name, type, answer);
+}
+
 mr_rc timer_sleep(void* ctx, mr_handle call, std::uint64_t) { return about(ctx, call, ctx); }
 mr_rc timer_start(void* ctx, std::uint64_t, std::uint64_t, void (*fire)(void*), void* argument, mr_handle* timer) {
   if (const mr_rc rc = self(ctx).enter(false); rc != MR_OK) return rc;
@@ -192,7 +196,7 @@ HostileHost::HostileHost(const mr_descriptor& descriptor, HostMood mood)
       message_{sizeof message_, 0,         queue_id,      sender,        recipient_count, recipient_at, header_count,
                header_at,       header_find, body_size,   body_read,     header_add,      header_insert, header_add,
                header_change,   header_delete, envelope_edit, envelope_edit, envelope_edit, body_append},
-      dns_{sizeof dns_, 0, dns_query},
+      dns_{sizeof dns_, 0, dns_query, dns_query_until},
       timer_{sizeof timer_, 0, timer_sleep, timer_start, timer_stop},
       kv_{sizeof kv_, 0, kv_get, kv_put, kv_add, kv_remove},
       metrics_{sizeof metrics_, 0, metric_count, metric_set},

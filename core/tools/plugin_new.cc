@@ -182,7 +182,7 @@ A plugin for Millrace.
 then add the line of `@NAME@.conf` to main.cf and `millrace reload`. `make check` runs the conformance kit: every stage with
 odd input, a host that fails, calls that are given up, 200 reloads.
 
-The ABI, its threads and who owns what: `millrace/plugin.h`@HPP@, millrace-plugins(7).
+The ABI, its threads and who owns what: `millrace/plugin.h`@HPP@, the manual, contrib/docs/plugins.md.
 )raw";
 
 struct Names {

@@ -5,4 +5,5 @@ set -eu
   echo "run: millrace conf --man > contrib/man/main.cf.5" >&2
   exit 1
 }
+! mandoc -Tlint -Wwarning "$2/contrib/man/millrace-policyd.8" | grep -E 'ERROR|WARNING|UNSUPP' || exit 1
 ! mandoc -Tlint -Wwarning "$2/contrib/man/main.cf.5" | grep -E 'ERROR|WARNING|UNSUPP'

@@ -223,6 +223,10 @@ typedef struct mr_dns_1 {
      with MR_E_STALE: return from on_stage soon.  `answer->struct_size` is set by the caller.  [stage; not in
      worker threads] */
   mr_rc (*query)(void *ctx, mr_handle call, mr_string name, uint32_t type, mr_dns_answer *answer);
+  /* Since SDK 0.2.  The same with a deadline of its own, on now_ns()'s clock: what has not come by then is
+     MR_DNS_TEMPORARY, and the call goes on. */
+  mr_rc (*query_until)(void *ctx, mr_handle call, mr_string name, uint32_t type, uint64_t deadline_ns,
+                       mr_dns_answer *answer);
 } mr_dns_1;
 
 /* "mr.timer/1": waiting, and doing something now and then. */

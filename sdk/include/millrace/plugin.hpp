@@ -340,14 +340,20 @@ class Call {
   bool append_body(std::string_view bytes) const { return edit(&mr_msg_1::body_append, offsetof(mr_msg_1, body_append), text_of(bytes)); }
 
   // Waits without holding anybody up; MR_DNS_TEMPORARY also when the host has no DNS or time is over.
-  DnsAnswer dns(std::string_view name, std::uint32_t type) const {
+  // With a deadline (on now_ns()'s clock) where the host can do that.
+  DnsAnswer dns(std::string_view name, std::uint32_t type, std::uint64_t deadline_ns = ~std::uint64_t{0}) const {
     DnsAnswer out;
     mr_dns_answer answer{};
     answer.struct_size = sizeof answer;
     const mr_dns_1* const table = host_.dns();
-    if (!MR_HAS(mr_dns_1, table, query) || table->query(host_.ctx(), event_.call, text_of(name), type, &answer) != MR_OK) return out;
+    if (!MR_HAS(mr_dns_1, table, query)) return out;
+    const mr_rc rc = MR_HAS(mr_dns_1, table, query_until)
+                         ? table->query_until(host_.ctx(), event_.call, text_of(name), type, deadline_ns, &answer)
+                         : table->query(host_.ctx(), event_.call, text_of(name), type, &answer);
+    if (rc != MR_OK) return out;
     out.status = answer.status;
     out.secure = answer.is_secure != 0;
+    if (answer.records == nullptr) answer.record_count = 0;
     for (std::uint64_t i = 0; i < answer.record_count; ++i) {
       const mr_dns_record& one = answer.records[i];
       out.records.push_back({std::string(view(one.value)), one.preference, one.ttl});

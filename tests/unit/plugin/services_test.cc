@@ -284,7 +284,7 @@ TEST_CASE("check_plugin: an action, an error, an answer that is no line", "[plug
     auto library = plugin::Library::from_entry("kit", Both::entry());
     auto instance = plugin::Instance::make(*library, *(*library)->find("probe"), "{}", plugin::Host{{}, log::Logger()});
     REQUIRE(instance.has_value());
-    const auto word = plugin::Restriction::make(*instance, 5s);
+    const auto word = plugin::Restriction::make(*instance, filter::Options{.timeout = 5s});
     REQUIRE(word.has_value());
     filter::SessionFacts facts;
     mime::Envelope envelope;
@@ -297,7 +297,7 @@ TEST_CASE("check_plugin: an action, an error, an answer that is no line", "[plug
     CHECK_FALSE((*word)->ask({{"sender", "split@x"}}, context).has_value());
 
     auto other = plugin::Instance::make(*library, *(*library)->find("late"), "{}", plugin::Host{{}, log::Logger()});
-    CHECK(plugin::Restriction::make(*other, 5s).error().context == "plugin kit/late offers no restriction (mr.restriction/1)");
+    CHECK(plugin::Restriction::make(*other, filter::Options{}).error().context == "plugin kit/late offers no restriction (mr.restriction/1)");
   });
 }
 

@@ -20,7 +20,7 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(sizeof(mr_filter) == 72);
   CHECK(sizeof(mr_entry) == 56);
   CHECK(sizeof(mr_session_1) == 16);
-  CHECK(sizeof(mr_dns_1) == 16);
+  CHECK(sizeof(mr_dns_1) == 24);
   CHECK(sizeof(mr_dns_record) == 24);
   CHECK(sizeof(mr_dns_answer) == 32);
   CHECK(sizeof(mr_msg_1) == 8 + 18 * 8);
