@@ -19,11 +19,8 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 11> kNotYet = {{
-    {"default_rbl_reply", false},
+constexpr std::array<NotYet, 8> kNotYet = {{
     {"import_environment", false},
-    {"maps_rbl_reject_code", false},
-    {"reject_tempfail_action", true},
     {"setgid_group", false},
     {"smtp_per_request_deadline", false},
     {"smtpd_proxy_filter", true},

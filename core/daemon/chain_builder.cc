@@ -111,13 +111,32 @@ class PluginWord final : public restrict::ForeignWord {
   std::shared_ptr<plugin::Restriction> word_;
 };
 
+// max_connections of policy services, over all fronts.
+class FrontCounts final : public policy::SharedCounts {
+ public:
+  FrontCounts(smtp::AnvilTable& table, unsigned process) : anvil_(table, process, std::chrono::seconds(60)) {}
+  Place enter(const std::string& name) override {
+    const smtp::Anvil::Connection entered = anvil_.enter(name);
+    return {entered.slot, entered.count};
+  }
+  void leave(const Place& place) override {
+    smtp::Anvil::Connection entered;
+    entered.slot = place.slot;
+    anvil_.disconnect(entered);
+  }
+
+ private:
+  smtp::Anvil anvil_;
+};
+
 }  // namespace
 
 struct ChainBuilder::Impl {
   explicit Impl(const ChainParts& given)
       : parts(given),
         params(given.config->params_for(*given.service, nullptr)),
-        policies(given.config->params().queue_directory) {}
+        policies(given.config->params().queue_directory,
+                 given.anvil != nullptr ? std::make_shared<FrontCounts>(*given.anvil, given.process) : nullptr) {}
 
   Result<std::shared_ptr<restrict::ForeignWord>> foreign(const std::string& parameter, std::string_view kind,
                                                          std::string_view argument);

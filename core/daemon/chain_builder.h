@@ -11,6 +11,7 @@
 #include "core/map/table.h"
 #include "core/net/dns.h"
 #include "core/rewrite/router.h"
+#include "core/smtp/anvil.h"
 #include "core/smtp/sink.h"
 
 namespace millrace::daemon {
@@ -24,6 +25,7 @@ struct ChainParts {
   filter::SharedFilters* shared = nullptr;   // null: this process is alone
   unsigned process = 0;                      // our number there
   smtp::MessageSink* queue = nullptr;   // to be asked about addresses; nullptr in a dry run
+  smtp::AnvilTable* anvil = nullptr;   // for what must hold for all fronts; nullptr: for this process alone
 };
 
 class ChainBuilder {

@@ -122,6 +122,7 @@ bool Front::build_service(std::size_t index, config::Findings& findings) {
   chain_parts.tables = tables_.get();
   chain_parts.resolver = resolver_.get();
   chain_parts.shared = &setup_.shared->filters;
+  chain_parts.anvil = setup_.anvil;
   chain_parts.process = anvil_process(setup_.generation, slot_);
   chain_parts.queue = sink_.get();
   auto builder = std::make_unique<ChainBuilder>(chain_parts);

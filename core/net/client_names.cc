@@ -86,14 +86,25 @@ bool is_temporary(DnsStatus status) {
   return status == DnsStatus::temporary || status == DnsStatus::bogus;
 }
 
+}  // namespace
+
 // libc's words (gai_strerror), because they are what Postfix's log shows.
-const char* lookup_error(DnsStatus status) {
+const char* address_error_text(DnsStatus status) {
   if (is_temporary(status)) return "Temporary failure in name resolution";
   if (status == DnsStatus::no_data) return "No address associated with hostname";
   return "Name or service not known";
 }
 
-}  // namespace
+std::vector<std::string> hosts_file_addresses(std::string_view name, const std::string& hosts_file) {
+  const auto file = hosts(hosts_file);
+  std::vector<std::string> out;
+  for (const HostsLine& line : *file) {
+    const bool named = std::any_of(line.names.begin(), line.names.end(),
+                                   [&](const std::string& other) { return iequals(other, name); });
+    if (named) out.push_back(line.address);
+  }
+  return out;
+}
 
 HostNames client_names(Resolver& resolver, const std::string& address, Deadline deadline,
                        const std::string& hosts_file) {
@@ -118,7 +129,7 @@ HostNames client_names(Resolver& resolver, const std::string& address, Deadline 
     out.name_status =
         is_temporary(forward.status) ? HostNames::Status::temporary : HostNames::Status::forged;
     out.warning = fmt::format("hostname {} does not resolve to address {}: {}", out.reverse, client,
-                              lookup_error(forward.status));
+                              address_error_text(forward.status));
   } else if (std::find(forward.values.begin(), forward.values.end(), client) ==
              forward.values.end()) {
     out.name_status = HostNames::Status::forged;

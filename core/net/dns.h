@@ -51,6 +51,16 @@ struct DnsAnswer {
                     // for name=x type=MX: Host not found"
 };
 
+// A question under way, so that several can be asked side by side.  Destroyed before the answer is there:
+// the answer warms the cache.
+class DnsQuestion {
+ public:
+  virtual ~DnsQuestion() = default;
+  // Waits for the answer.  Past the deadline (or canceled) the status is temporary; a later call may have
+  // the answer. [fiber]
+  virtual const DnsAnswer& answer(Deadline deadline) = 0;
+};
+
 class Resolver {
  public:
   virtual ~Resolver() = default;
@@ -58,6 +68,9 @@ class Resolver {
   // A-label form.  Past the deadline (or canceled) the status is temporary, and the answer warms
   // the cache.
   virtual DnsAnswer query(std::string_view name, DnsType type, Deadline deadline) = 0;
+  // Starts a question; to be dropped before the resolver.  This default asks when the answer is wanted:
+  // for test doubles.
+  virtual std::unique_ptr<DnsQuestion> start(std::string_view name, DnsType type);
   // Starts a question whose answer is not waited for: it warms the cache.
   virtual void prefetch(std::string_view name, DnsType type) = 0;
 };
@@ -73,6 +86,8 @@ std::string reverse_labels(std::string_view address);
 
 // "MX"; "TYPE999" for one without a name here.
 std::string dns_type_name(DnsType type);
+// libc's words: "Host not found, try again"; "" for ok.
+const char* dns_status_text(DnsStatus status);
 // Postfix's text for the log (DnsAnswer::why); "" for ok.
 std::string dns_failure_text(std::string_view name, DnsType type, DnsStatus status);
 
@@ -100,5 +115,10 @@ struct HostNames {
 // The names of a client as Postfix's smtpd sees them, /etc/hosts first. [fiber]
 HostNames client_names(Resolver& resolver, const std::string& address, Deadline deadline,
                        const std::string& hosts_file = "/etc/hosts");
+
+// What /etc/hosts says of a name, before DNS is asked; empty when it says nothing.  libc's word for a
+// name that has no address ("Name or service not known").
+std::vector<std::string> hosts_file_addresses(std::string_view name, const std::string& hosts_file = "/etc/hosts");
+const char* address_error_text(DnsStatus status);
 
 }  // namespace millrace::net

@@ -257,28 +257,23 @@ std::string dns_type_name(DnsType type) {
   return fmt::format("TYPE{}", static_cast<unsigned>(type));
 }
 
-std::string dns_failure_text(std::string_view name, DnsType type, DnsStatus status) {
-  const char* reason = "";
+const char* dns_status_text(DnsStatus status) {
   switch (status) {
-    case DnsStatus::ok:
-      return "";
-    case DnsStatus::no_data:
-      reason = "Host found but no data record of requested type";
-      break;
-    case DnsStatus::no_name:
-      reason = "Host not found";
-      break;
+    case DnsStatus::ok: return "";
+    case DnsStatus::no_data: return "Host found but no data record of requested type";
+    case DnsStatus::no_name: return "Host not found";
     case DnsStatus::temporary:
-    case DnsStatus::bogus:
-      reason = "Host not found, try again";
-      break;
-    case DnsStatus::invalid:
-      return fmt::format(
-          "Name service error for name={} type={}: Malformed or unexpected name server reply", name,
-          dns_type_name(type));
+    case DnsStatus::bogus: return "Host not found, try again";
+    case DnsStatus::invalid: return "Malformed or unexpected name server reply";
   }
-  return fmt::format("Host or domain name not found. Name service error for name={} type={}: {}",
-                     name, dns_type_name(type), reason);
+  return "";
+}
+
+std::string dns_failure_text(std::string_view name, DnsType type, DnsStatus status) {
+  if (status == DnsStatus::ok) return "";
+  const char* const who = status == DnsStatus::invalid ? "" : "Host or domain name not found. ";
+  return fmt::format("{}Name service error for name={} type={}: {}", who, name, dns_type_name(type),
+                     dns_status_text(status));
 }
 
 std::string reverse_labels(std::string_view address) {

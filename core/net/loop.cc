@@ -1,9 +1,11 @@
 #include <cxxabi.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <new>
 
@@ -360,8 +362,27 @@ void Loop::Impl::fire_timers() {
 
 // --- the watchdog -------------------------------------------------------------------------------
 
+Watch::~Watch() {
+  if (schedstat_ >= 0) ::close(schedstat_);
+}
+
+// How long this thread has waited for a processor so far: on a busy machine that is no fault of the loop's.
+std::chrono::nanoseconds Watch::waited() const {
+  char text[96];
+  const ssize_t size = ::pread(schedstat_, text, sizeof text - 1, 0);
+  if (size <= 0) return {};
+  text[size] = '\0';
+  unsigned long long ran = 0, waited = 0;
+  return std::sscanf(text, "%llu %llu", &ran, &waited) == 2 ? std::chrono::nanoseconds(waited) : std::chrono::nanoseconds();
+}
+
 void Watch::begin() {
   started_ = SteadyClock::now();
+  if (started_ - looked_ > kLag / 2) {   // seldom enough to cost nothing
+    if (looked_ == TimePoint()) schedstat_ = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    looked_ = started_;
+    waited_ = waited();
+  }
   worst_ = {};
   culprit_[0] = '\0';
 }
@@ -380,7 +401,9 @@ const char* Watch::swap_holder(const char* name) {
 }
 
 void Watch::end(const log::Logger& logger) {
-  const auto lag = SteadyClock::now() - started_;
+  auto lag = SteadyClock::now() - started_;
+  if (lag < kLag) return;
+  lag -= std::chrono::duration_cast<SteadyClock::duration>(waited() - waited_);
   if (lag < kLag) return;
   const bool foreign = *culprit_ != '\0' && worst_ * 2 > lag;
   logger.warning(fmt::format("event loop held for {} ms by {}",

@@ -50,6 +50,9 @@ class Fiber : public TimerEntry {
 class Watch {
  public:
   static constexpr auto kLag = std::chrono::milliseconds(100);
+  Watch() = default;
+  ~Watch();
+  Watch(const Watch&) = delete;
   void begin();
   void end(const log::Logger& logger);
   const char* swap_holder(const char* name);  // books the time of the one that held so far
@@ -57,6 +60,10 @@ class Watch {
  private:
   const char* holder_ = "";
   char culprit_[64] = "";  // a copy: the one that held may be gone, name and all, when its turn ends
+  std::chrono::nanoseconds waited() const;
+  int schedstat_ = -1;     // of the loop's thread
+  TimePoint looked_{};
+  std::chrono::nanoseconds waited_{};
   TimePoint started_{}, holder_since_{};
   SteadyClock::duration worst_{};
 };

@@ -33,14 +33,15 @@ const Setting kSettings[] = {
 
 class Context;
 
+// One question, kept by its context until it is answered and by who waits for it.
 struct Question {
-  Context* context = nullptr;
+  Context* context = nullptr;  // until it is answered
   std::string name;
   DnsType type{};
   DnsAnswer answer;
-  Event* waiter = nullptr;  // null: nobody waits (any more)
+  Event* waiter = nullptr;  // null: nobody waits now
   bool answered = false;
-  std::list<std::unique_ptr<Question>>::iterator place;
+  std::list<std::shared_ptr<Question>>::iterator place;
 };
 
 // One libunbound context with the forwarders of one state of resolv.conf.
@@ -72,15 +73,14 @@ class Context {
 
   bool idle() const { return questions_.empty(); }
 
-  // The question may be answered, and gone, when this returns.
-  void ask(std::unique_ptr<Question> fresh) {
-    Question* question = fresh.get();
+  // The question may be answered when this returns.
+  void ask(const std::shared_ptr<Question>& question) {
     question->context = this;
-    question->place = questions_.insert(questions_.end(), std::move(fresh));
+    question->place = questions_.insert(questions_.end(), question);
     const int failed = ctx_ == nullptr ? -1
                                        : ub_resolve_event(ctx_, question->name.c_str(),
                                                           static_cast<int>(question->type), 1,
-                                                          question, &Context::answered, nullptr);
+                                                          question.get(), &Context::answered, nullptr);
     if (failed != 0) finish(*question, DnsStatus::temporary);
   }
 
@@ -109,19 +109,41 @@ class Context {
     // With the name as it was asked for: the packet may spell it otherwise.
     question.answer.why = dns_failure_text(question.name, question.type, status);
     question.answered = true;
-    if (question.waiter != nullptr) {
-      question.waiter->set();  // query() takes it off the list
-    } else {
-      questions_.erase(question.place);
-    }
+    question.context = nullptr;
+    if (question.waiter != nullptr) question.waiter->set();
+    questions_.erase(question.place);  // perhaps the last to hold it
   }
 
+  ub_ctx* ctx_;
+  std::list<std::shared_ptr<Question>> questions_;
+};
+
+DnsAnswer unanswered(std::string_view name, DnsType type, DnsStatus status) {
+  DnsAnswer answer;
+  answer.status = status;
+  answer.why = dns_failure_text(printable(name), type, status);
+  return answer;
+}
+
+class Pending final : public DnsQuestion {
  public:
-  void drop(Question& question) { questions_.erase(question.place); }
+  explicit Pending(std::shared_ptr<Question> question) : question_(std::move(question)) {}
+
+  const DnsAnswer& answer(Deadline deadline) override {
+    if (!question_->answered) {
+      Event event;
+      question_->waiter = &event;
+      (void)event.wait(deadline);
+      question_->waiter = nullptr;
+    }
+    if (question_->answered) return question_->answer;
+    late_ = unanswered(question_->name, question_->type, DnsStatus::temporary);
+    return late_;
+  }
 
  private:
-  ub_ctx* ctx_;
-  std::list<std::unique_ptr<Question>> questions_;
+  std::shared_ptr<Question> question_;
+  DnsAnswer late_;
 };
 
 // A name as it goes into a question; "" when it is none.
@@ -160,46 +182,30 @@ class UnboundResolver final : public Resolver {
   }
 
   DnsAnswer query(std::string_view name, DnsType type, Deadline deadline) override {
-    auto fresh = make_question(name, type);
-    if (fresh == nullptr) return invalid(name, type);
-    Question& question = *fresh;
-    Event event;
-    question.waiter = &event;
-    on_loop_stack([&] { ask(std::move(fresh)); });
-    if (!question.answered) (void)event.wait(deadline);
-    if (!question.answered) {
-      question.waiter = nullptr;  // the answer comes for the cache
-      DnsAnswer late;
-      late.why = dns_failure_text(question.name, type, DnsStatus::temporary);
-      return late;
-    }
-    DnsAnswer answer = std::move(question.answer);
-    question.context->drop(question);
-    return answer;
+    return Pending(begin(name, type)).answer(deadline);
   }
 
-  void prefetch(std::string_view name, DnsType type) override {
-    auto fresh = make_question(name, type);
-    if (fresh != nullptr) on_loop_stack([&] { ask(std::move(fresh)); });
+  std::unique_ptr<DnsQuestion> start(std::string_view name, DnsType type) override {
+    return std::make_unique<Pending>(begin(name, type));
   }
+
+  void prefetch(std::string_view name, DnsType type) override { (void)begin(name, type); }
 
  private:
-  static std::unique_ptr<Question> make_question(std::string_view name, DnsType type) {
-    auto question = std::make_unique<Question>();
+  std::shared_ptr<Question> begin(std::string_view name, DnsType type) {
+    auto question = std::make_shared<Question>();
     question->name = question_name(name);
     question->type = type;
-    if (question->name.empty()) question.reset();
+    if (question->name.empty()) {
+      question->answer = unanswered(name, type, DnsStatus::invalid);
+      question->answered = true;
+    } else {
+      on_loop_stack([&] { ask(question); });
+    }
     return question;
   }
 
-  static DnsAnswer invalid(std::string_view name, DnsType type) {
-    DnsAnswer answer;
-    answer.status = DnsStatus::invalid;
-    answer.why = dns_failure_text(printable(name), type, DnsStatus::invalid);
-    return answer;
-  }
-
-  void ask(std::unique_ptr<Question> question) {
+  void ask(const std::shared_ptr<Question>& question) {
     if (resolv_conf_.changed()) {
       const std::vector<std::string> forwarders = parse_resolv_conf(resolv_conf_.read());
       if (context_ == nullptr || forwarders != forwarders_) {
@@ -210,7 +216,7 @@ class UnboundResolver final : public Resolver {
       }
     }
     std::erase_if(old_, [](const std::unique_ptr<Context>& context) { return context->idle(); });
-    context_->ask(std::move(question));
+    context_->ask(question);
   }
 
   const ResolverOptions options_;
@@ -220,7 +226,26 @@ class UnboundResolver final : public Resolver {
   std::vector<std::unique_ptr<Context>> old_;
 };
 
+class Later final : public DnsQuestion {
+ public:
+  Later(Resolver& resolver, std::string_view name, DnsType type) : resolver_(resolver), name_(name), type_(type) {}
+  const DnsAnswer& answer(Deadline deadline) override {
+    if (!answer_) answer_ = resolver_.query(name_, type_, deadline);
+    return *answer_;
+  }
+
+ private:
+  Resolver& resolver_;
+  std::string name_;
+  DnsType type_;
+  std::optional<DnsAnswer> answer_;
+};
+
 }  // namespace
+
+std::unique_ptr<DnsQuestion> Resolver::start(std::string_view name, DnsType type) {
+  return std::make_unique<Later>(*this, name, type);
+}
 
 std::unique_ptr<Resolver> make_resolver(const ResolverOptions& options) {
   return std::make_unique<UnboundResolver>(options);

@@ -14,6 +14,8 @@ namespace millrace::policy {
 
 namespace {
 
+constexpr std::chrono::milliseconds kWaitStep{10};   // for a connection that another process gives up
+
 // Leaves the gate whatever way ask() ends.
 class Inside {
  public:
@@ -76,8 +78,11 @@ Service::Connect connector(std::vector<net::Endpoint> endpoints) {
 
 }  // namespace
 
-Service::Service(ServiceOptions options, Connect connect)
-    : options_(std::move(options)), connect_(std::move(connect)), gate_(options_.max_connections) {}
+Service::Service(ServiceOptions options, Connect connect, std::shared_ptr<SharedCounts> counts)
+    : options_(std::move(options)),
+      connect_(std::move(connect)),
+      counts_(std::move(counts)),
+      gate_(options_.max_connections) {}
 
 bool Service::usable(const Connection& connection, TimePoint now) const {
   return now - connection.last_used < options_.max_idle && now - connection.created < options_.max_ttl &&
@@ -87,6 +92,28 @@ bool Service::usable(const Connection& connection, TimePoint now) const {
 void Service::sweep() {
   const TimePoint now = SteadyClock::now();
   std::erase_if(idle_, [&](const Connection& connection) { return !usable(connection, now); });
+  if (!idle_.empty() && wanted_elsewhere()) idle_.erase(idle_.begin());
+}
+
+bool Service::wanted_elsewhere() const { return counts_ && Held(counts_, "policy wait " + name()).count() > 1; }
+
+// A place for one more connection.  Other processes may hold them all, idle ones too: they see that
+// somebody waits, and close what they do not use.
+Result<std::unique_ptr<Service::Held>> Service::hold(Deadline deadline) {
+  if (!counts_) return nullptr;
+  const std::string key = "policy " + name();
+  auto held = std::make_unique<Held>(counts_, key);
+  if (held->count() <= options_.max_connections) return held;
+  const Held waiting(counts_, "policy wait " + name());
+  for (;;) {
+    held.reset();
+    if (deadline.passed()) return fail(Errc::limit, "all " + std::to_string(options_.max_connections) + " connections are busy");
+    if (auto slept = net::sleep_until(deadline.earlier(Deadline::after(kWaitStep))); !slept) {
+      return tl::unexpected(slept.error());
+    }
+    held = std::make_unique<Held>(counts_, key);
+    if (held->count() <= options_.max_connections) return held;
+  }
 }
 
 Result<Service::Connection> Service::take(bool fresh, Deadline deadline) {
@@ -97,9 +124,12 @@ Result<Service::Connection> Service::take(bool fresh, Deadline deadline) {
     // Bytes nobody asked for, or an end of file: the service has hung up or is out of step.
     if (usable(connection, now) && !connection.stream->readable()) return connection;
   }
+  auto held = hold(deadline);
+  if (!held) return tl::unexpected(held.error());
   auto stream = connect_(deadline);
   if (!stream) return tl::unexpected(stream.error());
   Connection connection;
+  connection.held = std::move(*held);
   connection.stream = std::move(*stream);
   connection.created = connection.last_used = now;
   return connection;
@@ -131,7 +161,7 @@ Result<std::string> Service::attempt(const std::string& request, Deadline deadli
   auto action = exchange(*connection, request, deadline, keep);
   ++connection->requests;
   connection->last_used = SteadyClock::now();
-  if (keep && usable(*connection, connection->last_used)) {
+  if (keep && usable(*connection, connection->last_used) && !wanted_elsewhere()) {
     idle_.push_back(std::move(*connection));
   } else {
     connection->stream->close();
@@ -166,7 +196,8 @@ Result<std::string> Service::ask(const Attributes& attributes, Deadline deadline
       continue;
     }
     ++count;
-    const bool last = count >= options_.try_limit || deadline.passed() || action.error().code == Errc::canceled;
+    const bool last = count >= options_.try_limit || deadline.passed() || action.error().code == Errc::canceled ||
+                      action.error().code == Errc::limit;
     if (last || !closed) log.warning("problem talking to server " + name() + ": " + reason(action.error()));
     if (last) {
       hung_up_ = closed;
@@ -205,7 +236,7 @@ Result<std::shared_ptr<Service>> Pool::open(std::string_view argument, const con
     if (!found) return tl::unexpected(found.error());
     endpoints = std::move(*found);
   }
-  service = std::make_shared<Service>(std::move(*options), connector(std::move(endpoints)));
+  service = std::make_shared<Service>(std::move(*options), connector(std::move(endpoints)), counts_);
   return service;
 }
 

@@ -34,12 +34,11 @@ std::string_view without_extension(std::string_view local, std::string_view deli
   return at == std::string_view::npos || at == 0 ? local : local.substr(0, at);
 }
 
-// A recipient with routing in its local part ends up nobody knows where: no table may permit it.
+}  // namespace
+
 bool is_source_routed(std::string_view address) {
   return address.substr(0, address.rfind('@')).find_first_of("@%!") != std::string_view::npos;
 }
-
-}  // namespace
 
 // x.1.N speaks of addresses: of the sender's, of the recipient's, or of none.
 std::string Run::fix_dsn(std::string_view dsn, std::string_view kind) const {
@@ -59,8 +58,8 @@ bool Run::probe(const Step& step, const std::string& key, const Subject& about, 
   if (key.empty()) return false;
   const map::Lookup found = step.table->find(key);
   if (!found) {
-    log().warning(printable(found.error().context));
-    log().warning(step.table->name() + ": table lookup problem");
+    warn(found.error().context);
+    warn(step.table->name() + ": table lookup problem");
     status = result(step.table->name(), "451 4.3.5 Server configuration error", about, ok);
     return true;
   }
@@ -70,6 +69,7 @@ bool Run::probe(const Step& step, const std::string& key, const Subject& about, 
 }
 
 Status Run::check_domain_table(const Step& step, std::string_view domain, const Subject& about, Ok ok, bool& found) {
+  datum_ = domain;
   Status status = Status::dunno;
   found = probe(step, std::string(domain), about, ok, status);
   if (found || step.table->is_pattern() || smtp::is_ip_address(domain)) return status;
@@ -80,16 +80,17 @@ Status Run::check_domain_table(const Step& step, std::string_view domain, const 
   return status;
 }
 
-Status Run::check_address_table(const Step& step, std::string_view address, const Subject& about, bool& found) {
+Status Run::check_address_table(const Step& step, std::string_view address, const Subject& about, Ok ok, bool& found) {
+  datum_ = address;
   Status status = Status::dunno;
-  found = probe(step, std::string(address), about, Ok::counts, status);
+  found = probe(step, std::string(address), about, ok, status);
   if (found || step.table->is_pattern()) return status;
   const char delimiter = address.find(':') != std::string_view::npos ? ':' : '.';
   std::string key(address);
   for (std::size_t at = key.rfind(delimiter); !found && at != std::string::npos && at > 0; at = key.rfind(delimiter)) {
     key.resize(at);
     while (!key.empty() && key.back() == delimiter) key.pop_back();
-    found = probe(step, key, about, Ok::counts, status);
+    found = probe(step, key, about, ok, status);
   }
   return status;
 }
@@ -101,11 +102,12 @@ Status Run::check_mail_table(const Step& step, const std::string& address, std::
   const std::string& resolved = route->recipient;
   const std::size_t at = resolved.rfind('@');
   if (at == std::string::npos) {
-    log().warning("no @domain in address: " + printable(resolved));
+    warn("no @domain in address: " + resolved);
     return Status::dunno;
   }
   const bool routed = kind == "Recipient address" && !params_.allow_untrusted_routing && is_source_routed(resolved);
   const Ok ok = routed ? Ok::suspicious : Ok::counts;
+  datum_ = resolved;
   const std::string local = resolved.substr(0, at), domain = resolved.substr(at + 1);
 
   Status status = Status::dunno;
@@ -118,6 +120,7 @@ Status Run::check_mail_table(const Step& step, const std::string& address, std::
   bool found = false;
   status = check_domain_table(step, domain, about, ok, found);
   if (found) return status;
+  datum_ = resolved;
   if (probe(step, local + "@", about, ok, status)) return status;
   if (stem != local && probe(step, stem + "@", about, ok, status)) return status;
   return status;
@@ -127,12 +130,13 @@ Status Run::check_client_access(const Step& step) {
   const Subject about = {client(), "Client host"};
   bool found = false;
   const Status status = check_domain_table(step, client_name(), about, Ok::counts, found);
-  return found ? status : check_address_table(step, client_address(), about, found);
+  return found ? status : check_address_table(step, client_address(), about, Ok::counts, found);
 }
 
 Status Run::check_reverse_client_hostname_access(const Step& step) {
   const std::string& name = context_.session.reverse_client_name;
   bool found = false;
+  forbidden_ = "restriction check_reverse_client_hostname_access returns OK for " + name;
   return check_domain_table(step, name, {name, "Unverified Client host"}, Ok::forbidden, found);
 }
 
@@ -145,6 +149,7 @@ Status Run::check_sender_access(const Step& step) {
   if (!sender_) return Status::dunno;
   if (!sender_->empty()) return check_mail_table(step, *sender_, "Sender address");
   Status status = Status::dunno;
+  datum_ = params_.smtpd_null_access_lookup_key;
   probe(step, params_.smtpd_null_access_lookup_key, {"", "Sender address"}, Ok::counts, status);
   return status;
 }
@@ -165,8 +170,18 @@ Status Run::check_list_default(const Step& step) {
 }
 
 bool Run::in_transaction(const std::string& source, std::string_view action) {
-  if (stage_ == Stage::rcpt || stage_ == Stage::mail || stage_ == Stage::data || stage_ == Stage::eom) return true;
-  log().warning(fmt::format("access table {}: action {} is always skipped at {}", source, action, where()));
+  const bool reaches_queue = action != "PREPEND";
+  if (reaches_queue && !params_.smtpd_proxy_filter.empty()) {   // the message does not go to our queue
+    warn(fmt::format("access table {}: with smtpd_proxy_filter specified, action {} is unavailable", source, action));
+    return false;
+  }
+  if (reaches_queue && stage_ == Stage::etrn) {
+    warn(fmt::format("access table {}: action {} is unavailable in smtpd_etrn_restrictions", source, action));
+    return false;
+  }
+  if (sender_) return true;
+  warn(fmt::format("access table {}: with smtpd_delay_reject=no, action {} is always skipped in Client host or Helo command "
+                   "restrictions", source, action));
   return false;
 }
 
@@ -184,16 +199,16 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
     return "<" + about.name + ">: " + std::string(about.kind) + " " + what;
   };
   const auto entry_problem = [&](std::string_view problem) {
-    log().warning(fmt::format("access table {} entry \"{}\" {}", source, printable(value), problem));
+    warn(fmt::format("access table {} entry \"{}\" {}", source, printable(datum_), problem));
     return Status::dunno;
   };
   const int reject_code = static_cast<int>(params_.access_map_reject_code);
   const int defer_code = static_cast<int>(params_.access_map_defer_code);
   switch (access.kind) {
-    case AccessKind::ok: return settle_ok(Status::ok, ok, source);
+    case AccessKind::ok: return settle_ok(Status::ok, ok, forbidden_);
     case AccessKind::empty:
-      log().warning("access table " + source + " has entry with an empty value");
-      return settle_ok(Status::ok, ok, source);
+      warn("access table " + source + " entry " + datum_ + " has empty value");
+      return settle_ok(Status::ok, ok, forbidden_);
     case AccessKind::dunno: return Status::dunno;
     case AccessKind::reject: return reject(reject_code, dsn_or("5.7.1"), rejected("Access denied"));
     case AccessKind::defer: return reject(defer_code, dsn_or("4.7.1"), rejected("Access denied"));
@@ -214,10 +229,6 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
       if (!in_transaction(source, "FILTER")) return Status::dunno;
       if (text.empty()) return entry_problem("has FILTER entry without value");
       if (text.find(':') == std::string::npos) return entry_problem("requires transport:destination");
-      if (!params_.smtpd_proxy_filter.empty()) {   // the message does not go to our queue
-        log().warning(fmt::format("access table {}: with smtpd_proxy_filter specified, action FILTER is unavailable", source));
-        return Status::dunno;
-      }
       context_.envelope.content_filter = text;
       log_whatsup("filter", triggers("triggers FILTER " + text));
       return Status::dunno;
@@ -247,7 +258,7 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
     case AccessKind::prepend:
       if (!in_transaction(source, "PREPEND")) return Status::dunno;
       if (stage_ == Stage::eom) {
-        log().warning("access table " + source + ": action PREPEND must be used before END-OF-MESSAGE");
+        warn("access table " + source + ": action PREPEND must be used before smtpd_end_of_data_restrictions");
         return Status::dunno;
       }
       if (mime::header_name_length(access.text) == 0) return entry_problem("requires header: text");
@@ -260,14 +271,19 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
 
 Status Run::result_restrictions(const std::string& source, std::string_view value, const Subject& about, Ok ok) {
   std::string why;
-  auto program = compile_result(rules_, value, why);
-  if (!program) return config_error(source + ": " + why);
+  auto program = compile_result(rules_, source, value, why);
+  if (!program) {
+    for (const std::string_view line : split(why, "\n")) warn(line);
+    return reject(451, "4.3.5", "Server configuration error", true);
+  }
+  for (const std::string_view line : split(why, "\n")) warn(line);
   auto owned = std::make_shared<const Program>(std::move(*program));
   descent_.program = owned.get();
   descent_.owned = std::move(owned);
   descent_.subject = about;
   descent_.ok = ok;
-  descent_.source = source;
+  descent_.source = ok == Ok::forbidden ? forbidden_ : source;
+  descent_.value = value;
   return Status::dunno;
 }
 

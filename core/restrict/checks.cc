@@ -37,7 +37,7 @@ Status Run::permit_mynetworks(const Step&) {
   const std::string address = client_address();
   const auto matches = rules_.mynetworks.matches(address);
   if (!matches) {   // perhaps it would have been permitted
-    log().warning(printable(matches.error().context));
+    warn(matches.error().context);
     return defer_if_reject(451, "4.3.0", "<" + address + ">: Temporary lookup failure");
   }
   return *matches ? Status::ok : Status::dunno;
@@ -93,6 +93,42 @@ Status Run::reject_non_fqdn_helo_hostname(const Step&) {
   return reject_about(about, static_cast<int>(params_.non_fqdn_reject_code), "5.5.2", "need fully-qualified hostname");
 }
 
+// Names that cannot be in DNS are not asked, as in Postfix's dns_lookup().
+net::DnsAnswer Run::ask(std::string_view name, DnsType type, bool* first) {
+  if (smtp::is_host_name(without_final_dot(name), true) && !smtp::is_ip_address(name)) {
+    return state_.answers.get(*rules_.environment.resolver, name, type, context_.deadline, first);
+  }
+  net::DnsAnswer none;
+  none.status = DnsStatus::no_name;
+  return none;
+}
+
+void Run::start(std::string_view name, DnsType type) {
+  if (!smtp::is_host_name(without_final_dot(name), true) || smtp::is_ip_address(name)) return;
+  state_.answers.start(*rules_.environment.resolver, name, type);
+}
+
+// All that a domain may be asked for: most have an MX, and the rest is cheap.
+void Run::start_domain(std::string_view domain) {
+  for (const DnsType type : {DnsType::mx, DnsType::a, DnsType::aaaa}) start(domain, type);
+}
+
+void Run::ahead_helo(const Step&) {
+  if (!helo_.empty() && helo_.front() != '[') start_domain(helo_);
+}
+
+void Run::ahead_sender_domain(const Step&) {
+  if (!sender_ || sender_->empty()) return;
+  const auto ours = rules_.environment.router->is_auth_destination(*sender_);
+  if (ours && !*ours && !in_brackets(domain_of(*sender_))) start_domain(domain_of(*sender_));
+}
+
+void Run::ahead_recipient_domain(const Step&) {
+  if (!recipient_) return;
+  const auto ours = rules_.environment.router->is_auth_destination(*recipient_);
+  if (ours && !*ours && !in_brackets(domain_of(*recipient_))) start_domain(domain_of(*recipient_));
+}
+
 // The *_tempfail_action parameters: put off, or refuse at once.
 Status Run::dns_trouble(const std::string& action, int code, std::string_view dsn, std::string text) {
   if (iequals(action, "defer")) return reject(code, dsn, std::move(text));
@@ -105,7 +141,7 @@ Status Run::reject_unknown_helo_hostname(const Step&) {
   if (helo_.front() == '[') return reject_bad_literal(helo_, about);
   DnsStatus status = DnsStatus::no_name;
   for (const DnsType type : {DnsType::a, DnsType::aaaa, DnsType::mx}) {
-    const net::DnsAnswer answer = rules_.environment.resolver->query(helo_, type, context_.deadline);
+    const net::DnsAnswer answer = ask(helo_, type);
     if (answer.status == DnsStatus::ok) return Status::dunno;
     // One answer that may come later outweighs all that say no.
     if (is_temporary(answer.status) || !is_temporary(status)) status = answer.status;
@@ -148,18 +184,16 @@ Status Run::reject_unknown_domain(const std::string& address, std::string_view k
   const bool of_sender = kind == "Sender address";
   const Subject about = {address, kind};
   const char* const dsn = of_sender ? "4.1.8" : "4.1.2";
-  net::Resolver& resolver = *rules_.environment.resolver;
-  const net::DnsAnswer mx = resolver.query(domain, DnsType::mx, context_.deadline);
+  const net::DnsAnswer mx = ask(domain, DnsType::mx);
   if (mx.status == DnsStatus::ok) {
-    const bool null_mx = mx.records.size() == 1 && (mx.records[0].value.empty() || mx.records[0].value == ".");
-    if (!null_mx) return Status::dunno;
+    if (!is_null_mx(mx)) return Status::dunno;
     // RFC 7505 section 4.
     return reject_about(about, of_sender ? 550 : 556, of_sender ? "5.7.27" : "5.1.10",
                         "Domain " + domain + " does not accept mail (nullMX)");
   }
   DnsStatus status = mx.status;
   for (const DnsType type : {DnsType::a, DnsType::aaaa}) {
-    const net::DnsAnswer answer = resolver.query(domain, type, context_.deadline);
+    const net::DnsAnswer answer = ask(domain, type);
     if (answer.status == DnsStatus::ok) return Status::dunno;
     if (is_temporary(answer.status) || !is_temporary(status)) status = answer.status;
   }
@@ -224,6 +258,28 @@ Status Run::reject_unauth_destination(const Step&) {
   if (!ours) return lookup_failure(*recipient_, ours.error());
   if (*ours) return Status::dunno;
   return reject(static_cast<int>(params_.relay_domains_reject_code), "5.7.1", "<" + *recipient_ + ">: Relay access denied");
+}
+
+// Gone from later versions: clients in relay_domains may relay.
+Status Run::check_relay_domains(const Step&) {
+  warn_of_old_word("check_relay_domains", "reject_unauth_destination");
+  if (!recipient_) return Status::dunno;
+  const auto client = rules_.relay_domains.matches(client_name());
+  if (!client) return lookup_failure(client_name(), client.error());
+  if (*client) return Status::ok;
+  const auto ours = rules_.environment.router->is_auth_destination(*recipient_);
+  if (!ours) return lookup_failure(*recipient_, ours.error());
+  if (*ours) return Status::ok;
+  return reject_about({*recipient_, "Recipient address"}, static_cast<int>(params_.relay_domains_reject_code), "5.7.1",
+                      "Relay access denied");
+}
+
+Status Run::permit_naked_ip_address(const Step&) {
+  warn("restriction permit_naked_ip_address is deprecated. Use permit_mynetworks or permit_sasl_authenticated instead");
+  if (helo_.empty() || helo_.find_first_not_of("0123456789.:") != std::string::npos) return Status::dunno;
+  if (smtp::is_ip_address(helo_)) return Status::ok;
+  return reject_about({helo_, "Helo command"}, static_cast<int>(params_.invalid_hostname_reject_code), "5.5.2",
+                      "invalid ip address");
 }
 
 Status Run::defer_unauth_destination(const Step&) {

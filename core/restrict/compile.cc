@@ -1,6 +1,9 @@
 // From parameters to programs, at start: see program.h.  All that is wrong is found here, before a client
 // can meet it.
+#include <algorithm>
+
 #include "core/base/strings.h"
+#include "core/config/config.h"
 #include "core/config/overrides.h"
 #include "core/restrict/program.h"
 
@@ -10,6 +13,16 @@ namespace {
 
 constexpr std::string_view kRelayWords =
     "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains";
+
+bool takes_argument(const Word& word) {
+  switch (word.argument) {
+    case Argument::none:
+    case Argument::login:
+    case Argument::certificate:
+    case Argument::unsupported: return false;
+    default: return true;
+  }
+}
 
 class Compiler {
  public:
@@ -63,14 +76,14 @@ class Compiler {
         program.steps.push_back(std::move(step));
         continue;
       }
-      const bool has_argument = step.word->argument != Argument::none && step.word->argument != Argument::unsupported;
+      const bool has_argument = takes_argument(*step.word);
       if (has_argument && !is_table && i + 1 == words.size()) {
         error(parameter, missing(*step.word));
         return;
       }
       const std::string& argument = has_argument && !is_table ? words[++i] : words[i];
       if (!open(step, parameter, argument)) continue;
-      if (step.word->ends_list && i + 1 < words.size()) {
+      if (step.word->ends_list() && i + 1 < words.size()) {
         warning(parameter, "restriction `" + words[i + 1] + "' after `" + std::string(step.word->name) + "' is ignored");
       }
       program.steps.push_back(std::move(step));
@@ -80,11 +93,46 @@ class Compiler {
   void own_addresses() {
     const config::Params& params = *rules_.environment.params;
     auto own = rewrite::OwnAddresses::make(params.inet_interfaces, "", params.inet_protocols);
-    if (own) {
+    auto reached = rewrite::OwnAddresses::make(params.inet_interfaces, params.proxy_interfaces, params.inet_protocols);
+    if (own && reached) {
       rules_.own_addresses = std::move(*own);
+      rules_.reached_addresses = std::move(*reached);
     } else {
-      error("inet_interfaces", own.error().context);
+      error(own ? "proxy_interfaces" : "inet_interfaces", own ? reached.error().context : own.error().context);
     }
+    const auto protocols = map::split_list(params.inet_protocols);
+    const auto has = [&](std::string_view name) { return std::find(protocols.begin(), protocols.end(), name) != protocols.end(); };
+    rules_.ipv4 = has("all") || has("ipv4");
+    rules_.ipv6 = has("all") || has("ipv6");
+  }
+
+  void match_list(map::MatchList Rules::*list, const char* parameter, const std::string& value,
+                  map::MatchList::Kind kind) {
+    const Environment& env = rules_.environment;
+    bool parents = false;
+    for (const std::string& name : map::split_list(env.params->parent_domain_matches_subdomains)) {
+      if (iequals(name, parameter)) parents = true;
+    }
+    auto opened = map::MatchList::open(*env.tables, value, kind, parents);
+    if (opened) {
+      rules_.*list = std::move(*opened);
+    } else {
+      error(parameter, opened.error().context);
+    }
+  }
+
+  void dns_lists() {
+    const Environment& env = rules_.environment;
+    rules_.reply_characters = mime::CharacterSet(env.params->smtpd_expansion_filter);
+    auto replies = map::Maps::open(*env.tables, env.params->rbl_reply_maps);
+    if (replies) {
+      rules_.rbl_replies = std::move(*replies);
+    } else {
+      error("rbl_reply_maps", replies.error().context);
+    }
+    const auto expanded = config::expand_macros(env.params->default_rbl_reply,
+                                                [](std::string_view) { return std::optional<std::string>("x"); });
+    if (!expanded) error("default_rbl_reply", "bad default rbl reply template: " + expanded.error().context);
   }
 
   // Postfix's fatal: relay control must be reachable.  The Lua and plugin words never count.
@@ -117,6 +165,7 @@ class Compiler {
   static std::string missing(const Word& word) {
     const std::string name(word.name);
     switch (word.argument) {
+      case Argument::site: return "restriction " + name + " requires domain name argument";
       case Argument::policy: return "restriction " + name + " must be followed by transport:server";
       case Argument::seconds: return "restriction " + name + " must be followed by number";
       case Argument::lua: return "restriction " + name + " must be followed by FILE[:FUNCTION]";
@@ -133,8 +182,28 @@ class Compiler {
       return false;
     };
     switch (step.word->argument) {
-      case Argument::none: return true;
+      case Argument::none:
+        // Two words in one: the lists stand in a parameter.
+        if (name == "reject_maps_rbl") {
+          for (const std::string& domain : map::split_list(env.params->maps_rbl_domains)) {
+            if (!add_site(step, "maps_rbl_domains", domain)) return false;
+          }
+        }
+        return true;
+      case Argument::site: return add_site(step, parameter, argument);
       case Argument::unsupported: return bad("not supported by this version");
+      case Argument::login:
+      case Argument::login_table:
+        if (env.params->smtpd_sasl_auth_enable) return bad("not supported yet with smtpd_sasl_auth_enable");
+        warning(parameter, "restriction `" + name + "' ignored: no SASL support");
+        return true;
+      case Argument::certificate:
+      case Argument::certificate_table:
+        if (env.params->smtpd_tls_ask_ccert || env.params->smtpd_tls_req_ccert) {
+          return bad("not supported yet with client certificates (smtpd_tls_ask_ccert, smtpd_tls_req_ccert)");
+        }
+        warning(parameter, "restriction `" + name + "' ignored: clients are not asked for certificates");
+        return true;
       case Argument::table: {
         if (argument.find(':') == std::string::npos) return bad("bad argument \"" + argument + "\": need maptype:mapname");
         auto table = env.tables->open(argument);
@@ -158,6 +227,16 @@ class Compiler {
       case Argument::plugin: return open_foreign(step, parameter, "plugin", argument);
     }
     return false;
+  }
+
+  bool add_site(Step& step, const std::string& parameter, const std::string& text) {
+    auto site = dnsbl::parse_site(text, dnsbl::Weights::refused);
+    if (!site) {
+      error(parameter, "restriction " + std::string(step.word->name) + ": " + site.error().context);
+      return false;
+    }
+    step.sites.push_back(std::move(*site));
+    return true;
   }
 
   bool open_foreign(Step& step, const std::string& parameter, std::string_view kind, std::string_view argument) {
@@ -199,7 +278,7 @@ class Compiler {
         continue;
       }
       if (step.word->name == "permit") return false;
-      if (counts && step.word->controls_relay) return true;
+      if (counts && step.word->controls_relay()) return true;
     }
     return false;
   }
@@ -211,27 +290,58 @@ class Compiler {
 
 }  // namespace
 
-std::optional<Program> compile_result(const Rules& rules, std::string_view text, std::string& why) {
+std::optional<Program> compile_result(const Rules& rules, const std::string& source, std::string_view text,
+                                      std::string& why) {
   Program program;
-  for (const std::string& name : map::split_list(text)) {
+  const std::vector<std::string> words = map::split_list(text);
+  for (std::size_t i = 0; i < words.size(); ++i) {
     Step step;
-    step.text = name;
-    if (name.find(':') != std::string::npos) {
-      why = "has entry with lookup table: " + std::string(text) + "; define a restriction class and specify its name instead";
+    step.text = words[i];
+    if (words[i].find(':') != std::string::npos) {
+      why = "access table " + source + " has entry with lookup table: " + std::string(text) +
+            "\ndo not specify lookup tables inside SMTPD access maps"
+            "\ndefine a restriction class and specify its name instead.";
       return {};
     }
-    step.word = find_word(name);
-    if (step.word != nullptr && step.word->argument != Argument::none) {
-      why = "has entry with restriction \"" + name + "\", which needs a restriction class";
-      return {};
-    }
+    step.word = find_word(words[i]);
     if (step.word == nullptr) {
-      const auto found = rules.classes.find(name);
+      const auto found = rules.classes.find(words[i]);
       if (found == rules.classes.end()) {
-        why = "unknown smtpd restriction: \"" + printable(name) + "\"";
+        why = "unknown smtpd restriction: \"" + words[i] + "\"";
         return {};
       }
       step.restriction_class = found->second.get();
+    } else if (takes_argument(*step.word)) {
+      const std::string argument = ++i < words.size() ? words[i] : std::string();
+      // As in Postfix the word is passed over with a warning: without sites, it asks nobody.
+      if (step.word->argument == Argument::site && argument.empty()) {
+        why += "restriction " + step.text + " requires domain name argument\n";
+        continue;
+      }
+      if (step.word->argument == Argument::seconds) {
+        const auto seconds = parse_number<std::uint32_t>(argument);
+        if (!seconds) {
+          why = "restriction " + step.text + " must be followed by number";
+          return {};
+        }
+        step.seconds = std::chrono::seconds(*seconds);
+      } else if (step.word->argument == Argument::site) {
+        auto site = dnsbl::parse_site(argument, dnsbl::Weights::refused);
+        if (!site) {
+          why = "restriction " + step.text + ": " + site.error().context;
+          return {};
+        }
+        step.sites.push_back(std::move(*site));
+      } else {
+        why = "access table " + source + " has entry with restriction " + step.text + ", which needs a restriction class";
+        return {};
+      }
+    } else if (step.word->argument != Argument::none || step.word->name == "reject_maps_rbl") {
+      why = "access table " + source + " has entry with restriction " + step.text + ", which is not supported there";
+      return {};
+    }
+    if (step.word != nullptr && step.word->ends_list() && i + 1 < words.size()) {
+      why += "restriction `" + words[i + 1] + "' after `" + step.text + "' is ignored\n";
     }
     program.steps.push_back(std::move(step));
   }
@@ -250,16 +360,11 @@ std::shared_ptr<const Rules> compile(const Environment& environment, config::Fin
   for (const std::string& name : map::split_list(params.parent_domain_matches_subdomains)) {
     if (iequals(name, "smtpd_access_maps")) rules->parent_domains_match = true;
   }
-  bool parents = false;
-  for (const std::string& name : map::split_list(params.parent_domain_matches_subdomains)) {
-    if (iequals(name, "mynetworks")) parents = true;
-  }
-  auto networks = map::MatchList::open(*environment.tables, params.mynetworks, map::MatchList::Kind::address, parents);
-  if (networks) {
-    rules->mynetworks = std::move(*networks);
-  } else {
-    compiler.error("mynetworks", networks.error().context);
-  }
+  using Kind = map::MatchList::Kind;
+  compiler.match_list(&Rules::mynetworks, "mynetworks", params.mynetworks, Kind::address);
+  compiler.match_list(&Rules::backup_networks, "permit_mx_backup_networks", params.permit_mx_backup_networks, Kind::address);
+  compiler.match_list(&Rules::relay_domains, "relay_domains", params.relay_domains, Kind::domain);
+  compiler.dns_lists();
   compiler.own_addresses();
   compiler.classes();
   struct Row {

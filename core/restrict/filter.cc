@@ -44,6 +44,7 @@ class Session final : public filter::FilterSession {
     state_.instance.clear();
     state_.prepend.clear();
     state_.bcc.clear();
+    state_.answers.clear();
     state_.after_sender.reset();
     ++state_.transactions;
   }

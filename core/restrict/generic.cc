@@ -5,6 +5,8 @@ namespace millrace::restrict {
 
 using filter::Stage;
 
+Status Run::nothing(const Step&) { return Status::dunno; }
+
 Status Run::permit(const Step&) { return Status::ok; }
 
 Status Run::reject_all(const Step&) {
@@ -32,6 +34,7 @@ Status Run::sleep(const Step& step) {
 
 Status Run::check_policy_service(const Step& step) {
   const policy::ServiceOptions& options = step.service->options();
+  datum_ = "policy query";
   const auto action = step.service->ask(attributes(options.policy_context), context_.deadline, log());
   return result(step.service->name(), action ? *action : options.default_action, subject(), Ok::counts);
 }
@@ -41,6 +44,7 @@ Status Run::check_foreign(const Step& step) {
   if (!answer) return config_error(answer.error().context);
   // An empty answer is no decision of anybody; in a table it would be taken for OK.
   if (parse_access_result(answer->action).kind == AccessKind::empty) return config_error(answer->where + ": empty result");
+  datum_ = "script";
   return result(answer->where, answer->action, subject(), Ok::counts);
 }
 

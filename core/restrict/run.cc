@@ -2,6 +2,10 @@
 // smtpd(8).
 #include "core/restrict/run.h"
 
+#include <algorithm>
+#include <mutex>
+#include <set>
+
 #include "core/base/strings.h"
 
 namespace millrace::restrict {
@@ -40,8 +44,29 @@ Run::Run(const Rules& rules, SessionState& state, filter::Context& context, Stag
   }
 }
 
+// Which lists this command has, for the view ahead.
+void Run::plan() {
+  const bool delayed = params_.smtpd_delay_reject;
+  lists_.clear();
+  if (stage_ != Stage::rcpt && stage_ != Stage::vrfy && stage_ != Stage::etrn) return;
+  if (delayed) {
+    lists_.push_back(&rules_.client);
+    if (!helo_.empty()) lists_.push_back(&rules_.helo);
+    if (sender_ && stage_ != Stage::etrn) lists_.push_back(&rules_.sender);
+    if (params_.smtpd_reject_unlisted_sender) lists_.push_back(nullptr);
+  }
+  if (stage_ == Stage::etrn) {
+    lists_.push_back(&rules_.etrn);
+  } else {
+    lists_.push_back(&rules_.relay);
+    lists_.push_back(&rules_.recipient);
+    if (!params_.smtpd_relay_before_recipient_restrictions) std::swap(lists_.back(), *(lists_.end() - 2));
+  }
+}
+
 Verdict Run::evaluate() {
   const bool delayed = params_.smtpd_delay_reject;
+  plan();
   Status status = Status::dunno;
   switch (stage_) {
     case Stage::connect:
@@ -74,7 +99,13 @@ Verdict Run::evaluate() {
     case Stage::eom: status = plain_list(rules_.end_of_data, "END-OF-MESSAGE", "End-of-data"); break;
     default: break;
   }
-  if (status == Status::reject) return std::move(verdict_);
+  if (status == Status::reject) {
+    // VRFY is answered with its argument as typed, brackets and all.
+    if (stage_ == Stage::vrfy && recipient_ && verdict_.text.starts_with("<" + *recipient_ + ">")) {
+      verdict_.text.replace(1, recipient_->size(), context_.typed);
+    }
+    return std::move(verdict_);
+  }
   Verdict verdict;
   if (discard_) {
     verdict.action = Action::discard;
@@ -169,6 +200,7 @@ Status Run::plain_list(const Program& program, const char* name, std::string_vie
 // One list and all that it leads to.  A frame that ends gives its status to the step that opened it.
 Status Run::walk(const Program& program, Subject subject, const Word* bare) {
   if (program.steps.empty()) return Status::dunno;
+  list_ = static_cast<std::size_t>(std::find(lists_.begin(), lists_.end(), &program) - lists_.begin());
   bare_ = bare;
   frames_.clear();
   frames_.push_back({&program, nullptr, 0, std::move(subject)});
@@ -187,10 +219,13 @@ Status Run::walk(const Program& program, Subject subject, const Word* bare) {
       status = step(next);
       if (descent_.program != nullptr) {
         if (frames_.size() >= kMaxDepth) {
-          status = config_error("restriction lists nested too deep: " + next.text);
+          const auto from = std::find_if(frames_.rbegin(), frames_.rend(), [](const Frame& each) { return !each.value.empty(); });
+          status = config_error(from == frames_.rend() ? "restriction class " + next.text + " causes unreasonable recursion"
+                                                       : "access table " + from->source + " entry " + from->value +
+                                                             " causes unreasonable recursion");
         } else {
           frames_.push_back({descent_.program, std::move(descent_.owned), 0, std::move(descent_.subject), descent_.ok,
-                             std::move(descent_.source)});
+                             std::move(descent_.source), std::move(descent_.value)});
           continue;
         }
       }
@@ -218,20 +253,23 @@ Status Run::step(const Step& step) {
     return Status::dunno;
   }
   word_ = step.word;
+  if (step.word->ahead != nullptr) look_ahead();
   return (this->*step.word->handler)(step);
 }
 
 Status Run::settle_ok(Status status, Ok ok, const std::string& source) {
   if (status != Status::ok || ok == Ok::counts) return status;
   if (ok == Ok::suspicious) return Status::dunno;
-  return config_error(source + " returns OK: this is not allowed for security reasons; use DUNNO instead");
+  warn(source);
+  warn("this is not allowed for security reasons");
+  return config_error("use DUNNO instead of OK if you want to make an exception");
 }
 
 Status Run::reject(int code, std::string_view dsn, std::string text, bool hard) {
-  const bool warn = warn_depth_ != 0 && !hard;
+  const bool only_logs = warn_depth_ != 0 && !hard;
   std::string enhanced(dsn);
   if (code < 400 || code > 599) {
-    log().warning("response code configuration error: " + std::to_string(code) + " " + enhanced + " " + text);
+    warn("response code configuration error: " + std::to_string(code) + " " + enhanced + " " + text);
     code = 450;
     enhanced = "4.7.1";
     text = "Service unavailable";
@@ -240,7 +278,7 @@ Status Run::reject(int code, std::string_view dsn, std::string text, bool hard) 
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   // A temporary trouble before may have kept us from permitting: then this is no time for a final no.
-  if (!warn && if_reject_ && code >= 500) {
+  if (!only_logs && if_reject_ && code >= 500) {
     const Deferral pending = *if_reject_;
     if_reject_.reset();
     const Status status = reject(pending.code, pending.dsn, pending.text, true);
@@ -250,7 +288,7 @@ Status Run::reject(int code, std::string_view dsn, std::string text, bool hard) 
   if (params_.soft_bounce && code >= 500) code -= 100;
   if (!enhanced.empty()) enhanced[0] = static_cast<char>('0' + code / 100);
   if (text.size() + enhanced.size() + 5 > kMaxReply) text.resize(kMaxReply - enhanced.size() - 5);
-  if (warn) {
+  if (only_logs) {
     log_whatsup("reject_warning", std::to_string(code) + " " + enhanced + " " + text);
     return Status::dunno;
   }
@@ -276,12 +314,12 @@ Status Run::defer_if_reject(int code, std::string_view dsn, std::string text) {
 }
 
 Status Run::config_error(std::string_view warning) {
-  log().warning(printable(warning));
+  warn(warning);
   return reject(451, "4.3.5", "Server configuration error", true);
 }
 
 Status Run::lookup_failure(std::string_view about, const Error& error) {
-  log().warning(printable(error.context));
+  warn(error.context);
   return reject(451, "4.3.0", "<" + std::string(about) + ">: Temporary lookup failure", true);
 }
 
@@ -311,8 +349,26 @@ const log::Logger& Run::log() const {
   return context_.log != nullptr ? *context_.log : fallback;
 }
 
+void Run::warn(std::string_view text) const {
+  if (!silent_) log().warning(printable(text));
+}
+
+// Once a process for each word, as in Postfix.
+void Run::warn_of_old_word(std::string_view name, std::string_view instead) const {
+  if (silent_) return;
+  static std::mutex mutex;
+  static std::set<std::string, std::less<>> told;
+  {
+    const std::lock_guard lock(mutex);
+    if (!told.emplace(name).second) return;
+  }
+  warn("support for restriction \"" + std::string(name) + "\" will be removed from " + params_.mail_name + "; use \"" +
+       std::string(instead) + "\" instead");
+}
+
 // "4CKpx3: info: RCPT from name[addr]: text; from=<a> to=<b> proto=ESMTP helo=<c>"
 void Run::log_whatsup(std::string_view what, std::string_view text) const {
+  if (silent_) return;
   const std::string& id = context_.envelope.queue_id;
   std::string line = (id.empty() ? "NOQUEUE" : id) + ": ";
   line.append(what).append(": ").append(where()).append(" from ").append(client()).append(": ").append(text).append(";");

@@ -308,7 +308,10 @@ Reply Session::etrn(const Input& input) {
   if (verdict.refuses()) return refusal(verdict);
   const Result<bool> known = service_.flush_domains.matches(lower(domain));
   if (!known) return Reply(458, "", "Unable to queue messages");
-  if (!*known) return Reply(459, "", fmt::format("<{}>: service unavailable", domain));
+  if (!*known) {
+    log_.warning(fmt::format("reject: ETRN {}... from {}", domain.substr(0, 100), namaddr_));
+    return Reply(459, "", fmt::format("<{}>: service unavailable", domain));
+  }
   if (!service_.flush_site || !service_.flush_site(std::string(domain))) {
     return Reply(458, "", "Unable to queue messages");
   }

@@ -29,8 +29,8 @@ def main():
 class Client:
     """A raw SMTP client: sends what it is told to, bytes included."""
 
-    def __init__(self, port, seconds=30, greeting=True):
-        self.sock = socket.create_connection(("127.0.0.1", port), seconds)
+    def __init__(self, port, seconds=30, greeting=True, source=None):
+        self.sock = socket.create_connection(("127.0.0.1", port), seconds, source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = self.sock.makefile("rb")
         self.greeting = self.reply() if greeting else ""

@@ -30,6 +30,9 @@ class ScriptedResolver : public net::Resolver {
     answer.status = net::DnsStatus::ok;
     for (const auto& [preference, host] : list) answer.records.push_back({300, preference, 0, 0, host});
   }
+  void status(const std::string& name, net::DnsType type, net::DnsStatus status) {
+    answers_[{lower(name), type}].status = status;
+  }
   // The name servers of this name do not answer.
   void temporary(const std::string& name) {
     for (const net::DnsType type : {net::DnsType::a, net::DnsType::aaaa, net::DnsType::mx}) {
@@ -48,13 +51,43 @@ class ScriptedResolver : public net::Resolver {
     return none;
   }
   void prefetch(std::string_view, net::DnsType) override {}
+  std::unique_ptr<net::DnsQuestion> start(std::string_view name, net::DnsType type) override {
+    started.emplace_back(name);
+    if (!parallel) return net::Resolver::start(name, type);
+    most_at_once = std::max(most_at_once, ++at_once);
+    return std::make_unique<UnderWay>(*this, Deadline::after(delay), type, name);
+  }
 
   std::chrono::milliseconds delay{0};
   bool ignore_deadline = false;
-  std::vector<std::string> questions;
+  bool parallel = false;   // start() has the delay run from then on; needs a loop
+  std::vector<std::string> questions, started;
   int at_once = 0, most_at_once = 0;
 
  private:
+  class UnderWay final : public net::DnsQuestion {
+   public:
+    UnderWay(ScriptedResolver& resolver, Deadline ready, net::DnsType type, std::string_view name)
+        : resolver_(resolver), ready_(ready), type_(type), name_(name) {}
+    const net::DnsAnswer& answer(Deadline) override {
+      if (!std::exchange(done_, true)) {
+        (void)net::sleep_until(ready_);
+        --resolver_.at_once;
+        const auto found = resolver_.answers_.find({lower(name_), type_});
+        answer_.status = net::DnsStatus::no_name;
+        if (found != resolver_.answers_.end()) answer_ = found->second;
+      }
+      return answer_;
+    }
+
+   private:
+    ScriptedResolver& resolver_;
+    Deadline ready_;
+    net::DnsType type_;
+    std::string name_;
+    net::DnsAnswer answer_;
+    bool done_ = false;
+  };
   std::map<std::pair<std::string, net::DnsType>, net::DnsAnswer> answers_;
 };
 

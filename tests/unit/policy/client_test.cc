@@ -1,5 +1,6 @@
 // A service that works, hangs, closes, babbles or lies; connections are kept, bounded, and never out of step.
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "core/policy/client.h"
 #include "tests/support/on_loop.h"
@@ -17,7 +18,7 @@ struct World {
   int connections = 0;
   std::deque<std::string> sent;
 
-  Service service(ServiceOptions options = {}) {
+  Service service(ServiceOptions options = {}, std::shared_ptr<SharedCounts> counts = nullptr) {
     options.name = "test";
     options.retry_delay = std::chrono::milliseconds(1);
     return Service(std::move(options), [this](Deadline) -> Result<std::unique_ptr<net::Stream>> {
@@ -26,7 +27,7 @@ struct World {
       auto stream = std::make_unique<Silent>(scripts.front(), &sent.emplace_back());
       scripts.pop_front();
       return stream;
-    });
+    }, std::move(counts));
   }
 
   // Answers come only once asked: nothing is readable between requests but an end of file.
@@ -128,5 +129,51 @@ TEST_CASE("policy client: a service that hangs costs its time limit and no more"
     CHECK_FALSE(service.ask(kRequest, Deadline::never(), log::Logger()));
     CHECK(SteadyClock::now() - start < std::chrono::seconds(2));
     CHECK(other_failed);
+  });
+}
+
+namespace {
+
+struct Counts final : SharedCounts {
+  std::map<std::string, std::uint32_t> there;
+  std::vector<std::string> names;
+  Place enter(const std::string& name) override {
+    names.push_back(name);
+    return {static_cast<int>(names.size()) - 1, ++there[name]};
+  }
+  void leave(const Place& place) override { --there[names[static_cast<std::size_t>(place.slot)]]; }
+};
+
+}  // namespace
+
+TEST_CASE("policy client: max_connections holds for all processes, idle ones are given up", "[policy]") {
+  on_loop([] {
+    auto counts = std::make_shared<Counts>();
+    World here, there;
+    here.scripts = {{"action=DUNNO\n\n"}};
+    there.scripts = {{"action=OK\n\n", "action=OK\n\n"}};
+    ServiceOptions options;
+    options.max_connections = 1;
+    options.timeout = std::chrono::milliseconds(150);
+    Service first = here.service(options, counts), second = there.service(options, counts);
+    CHECK(first.ask(kRequest, Deadline::never(), log::Logger()).value() == "DUNNO");
+    CHECK(counts->there["policy test"] == 1);
+    // Kept idle by the one: the other waits as long as its timeout allows.
+    const TimePoint begin = SteadyClock::now();
+    const auto busy = second.ask(kRequest, Deadline::never(), log::Logger());
+    REQUIRE(!busy);
+    CHECK(busy.error().code == Errc::limit);
+    CHECK(SteadyClock::now() - begin < std::chrono::milliseconds(290));
+    CHECK(there.connections == 0);
+    // Until the sweep of the one sees that somebody waits.
+    REQUIRE(net::Loop::current().spawn(net::Stack::session, [&] {
+      (void)net::sleep_until(Deadline::after(std::chrono::milliseconds(30)));
+      first.sweep();
+    }));
+    CHECK(second.ask(kRequest, Deadline::never(), log::Logger()).value() == "OK");
+    CHECK(counts->there["policy test"] == 1);
+    CHECK(counts->there["policy wait test"] == 0);
+    CHECK(second.ask(kRequest, Deadline::never(), log::Logger()).value() == "OK");
+    CHECK(there.connections == 1);
   });
 }

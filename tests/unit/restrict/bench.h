@@ -6,6 +6,7 @@
 
 #include "core/base/strings.h"
 #include "core/restrict/restrict.h"
+#include "tests/support/scripted_resolver.h"
 
 namespace millrace::test {
 
@@ -29,28 +30,12 @@ class FakeRouter final : public rewrite::Router {
     if (!route) return tl::unexpected(route.error());
     return route->address_class != rewrite::AddressClass::other;
   }
-  Result<bool> is_local_domain(std::string_view) const override { return false; }
+  Result<bool> is_local_domain(std::string_view domain) const override { return domain == "mx.mill.example"; }
   bool is_deliverable_syntax(std::string_view) const override { return true; }
   Result<std::string> unlisted(std::string_view recipient, Role, std::string_view, int* code) const override {
     *code = 550;
     return istarts_with(recipient, "unknown@dest") ? "User unknown in relay recipient table" : "";
   }
-};
-
-class FakeResolver final : public net::Resolver {
- public:
-  net::DnsAnswer query(std::string_view name, net::DnsType type, Deadline) override {
-    net::DnsAnswer answer;
-    answer.status = net::DnsStatus::no_name;
-    if (name == "tempfail.example") answer.status = net::DnsStatus::temporary;
-    if (name == "good.example") answer.status = type == net::DnsType::a ? net::DnsStatus::ok : net::DnsStatus::no_data;
-    if (name == "nullmx.example" && type == net::DnsType::mx) {
-      answer.status = net::DnsStatus::ok;
-      answer.records.emplace_back();
-    }
-    return answer;
-  }
-  void prefetch(std::string_view, net::DnsType) override {}
 };
 
 struct ScriptWord final : restrict::ForeignWord {
@@ -73,7 +58,11 @@ class RestrictBench {
     environment.params = std::shared_ptr<const config::Params>(config_, &config_->params());
     environment.router = std::make_shared<FakeRouter>();
     environment.tables = &tables_;
-    environment.resolver = &resolver_;
+    environment.resolver = &resolver;
+    resolver.temporary("tempfail.example");
+    resolver.a("good.example", "192.0.2.99");
+    resolver.status("good.example", net::DnsType::mx, net::DnsStatus::no_data);
+    resolver.mx("nullmx.example", {{0, ""}});
     environment.policies = &policies_;
     environment.verify = [this](const std::string& address, std::chrono::seconds wait) -> Result<smtp::Verified> {
       verified.push_back(address + " " + std::to_string(wait.count()));
@@ -145,6 +134,7 @@ class RestrictBench {
   std::string foreign_kind;
   std::optional<smtp::Verified> known;     // what the queue says of any address
   std::vector<std::string> verified;       // what it was asked
+  ScriptedResolver resolver;
 
  private:
   filter::Verdict at(filter::Stage stage, const std::string& command, const std::string& typed) {
@@ -154,7 +144,6 @@ class RestrictBench {
   config::Findings findings_;
   std::shared_ptr<const config::Config> config_;
   map::TableSet tables_;
-  FakeResolver resolver_;
   policy::Pool policies_{"/nowhere"};
   std::shared_ptr<filter::Filter> filter_;
   std::unique_ptr<filter::FilterSession> session_;

@@ -43,6 +43,7 @@ TEST_CASE("restrictions: access results in a recipient table", "[restrict]") {
   CHECK(bench.rcpt("d3@dest.example") == rejected("457 4.7.1", "d3", "Service unavailable"));
   CHECK(bench.rcpt("d4@dest.example") == "ok");
   CHECK(bench.rcpt("f@dest.example") == "ok");
+  CHECK(bench.envelope.content_filter == "smtp:x");
   CHECK(bench.rcpt("emp@dest.example") == "451 4.3.5 Server configuration error");
   CHECK(bench.rcpt("map@dest.example") == "451 4.3.5 Server configuration error");
   CHECK(bench.rcpt_verdict("bye@dest.example").action == filter::Action::disconnect);
