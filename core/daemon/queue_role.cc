@@ -233,7 +233,8 @@ void QueueRole::go() {
     log::flush();
     ::_exit(1);
   };
-  auto opened = queue::Store::open(options);
+  // Makes and syncs files: no work for the loop's thread.
+  auto opened = net::offload([&options] { return queue::Store::open(options); });
   if (!opened) return give_up(opened.error().context);
   store_.set(std::move(*opened));
   running_ = true;

@@ -270,14 +270,7 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
 }
 
 Status Run::result_restrictions(const std::string& source, std::string_view value, const Subject& about, Ok ok) {
-  std::string why;
-  auto program = compile_result(rules_, source, value, why);
-  if (!program) {
-    for (const std::string_view line : split(why, "\n")) warn(line);
-    return reject(451, "4.3.5", "Server configuration error", true);
-  }
-  for (const std::string_view line : split(why, "\n")) warn(line);
-  auto owned = std::make_shared<const Program>(std::move(*program));
+  auto owned = std::make_shared<const Program>(compile_result(rules_, source, value));
   descent_.program = owned.get();
   descent_.owned = std::move(owned);
   descent_.subject = about;

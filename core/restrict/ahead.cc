@@ -7,13 +7,14 @@
 // reject_unauth_destination refuses.  A policy service, a script or an access table stops the view into
 // later lists, because what it will say is not known.
 #include <algorithm>
+#include <memory>
 
 #include "core/restrict/run.h"
 
 namespace millrace::restrict {
 
 namespace {
-constexpr int kMaxAhead = 20;   // classes within classes
+constexpr int kMaxAhead = 10;   // classes within classes
 }
 
 void Run::look_ahead() {
@@ -53,10 +54,10 @@ Run::Ahead Run::scan(const Program& program, std::size_t from, int depth, bool& 
       seen_ahead_.push_back(&step);
       (this->*step.word->ahead)(step);
     } else if (step.word->is_local()) {
-      Run trial(*this);
-      trial.silent_ = true;
-      trial.warn_depth_ = 0;
-      const Status status = (trial.*step.word->handler)(step);
+      const auto trial = std::make_unique<Run>(*this);   // not on the session's small stack
+      trial->silent_ = true;
+      trial->warn_depth_ = 0;
+      const Status status = ((*trial).*step.word->handler)(step);
       if (status == Status::ok) view = Ahead::list_ends;
       if (status == Status::reject) view = Ahead::all_end;
     } else if (!met) {

@@ -83,7 +83,9 @@ class Compiler {
       }
       const std::string& argument = has_argument && !is_table ? words[++i] : words[i];
       if (!open(step, parameter, argument)) continue;
-      if (step.word->ends_list() && i + 1 < words.size()) {
+      const bool only_logs = !program.steps.empty() && program.steps.back().word != nullptr &&
+                             program.steps.back().word->handler == nullptr;
+      if (step.word->ends_list() && !only_logs && i + 1 < words.size()) {
         warning(parameter, "restriction `" + words[i + 1] + "' after `" + std::string(step.word->name) + "' is ignored");
       }
       program.steps.push_back(std::move(step));
@@ -290,60 +292,65 @@ class Compiler {
 
 }  // namespace
 
-std::optional<Program> compile_result(const Rules& rules, const std::string& source, std::string_view text,
-                                      std::string& why) {
+Program compile_result(const Rules& rules, const std::string& source, std::string_view text) {
   Program program;
+  // A step that says `why`, in lines, when it is reached: what stands before it may decide.
+  const auto push = [&](Step step, const Word& word, std::string why) {
+    step.word = &word;
+    step.text = std::move(why);
+    program.steps.push_back(std::move(step));
+  };
+  if (text.find(':') != std::string_view::npos) {
+    push({}, kBrokenWord, "access table " + source + " has entry with lookup table: " + std::string(text) +
+                              "\ndo not specify lookup tables inside SMTPD access maps"
+                              "\ndefine a restriction class and specify its name instead.");
+    return program;
+  }
   const std::vector<std::string> words = map::split_list(text);
+  bool warned = false;
   for (std::size_t i = 0; i < words.size(); ++i) {
     Step step;
     step.text = words[i];
-    if (words[i].find(':') != std::string::npos) {
-      why = "access table " + source + " has entry with lookup table: " + std::string(text) +
-            "\ndo not specify lookup tables inside SMTPD access maps"
-            "\ndefine a restriction class and specify its name instead.";
-      return {};
-    }
     step.word = find_word(words[i]);
+    const std::string name = "restriction " + words[i];
     if (step.word == nullptr) {
       const auto found = rules.classes.find(words[i]);
       if (found == rules.classes.end()) {
-        why = "unknown smtpd restriction: \"" + words[i] + "\"";
-        return {};
+        push({}, kBrokenWord, "unknown smtpd restriction: \"" + words[i] + "\"");
+        break;
       }
       step.restriction_class = found->second.get();
-    } else if (takes_argument(*step.word)) {
+    } else if (step.word->argument == Argument::seconds || step.word->argument == Argument::site) {
       const std::string argument = ++i < words.size() ? words[i] : std::string();
-      // As in Postfix the word is passed over with a warning: without sites, it asks nobody.
-      if (step.word->argument == Argument::site && argument.empty()) {
-        why += "restriction " + step.text + " requires domain name argument\n";
-        continue;
-      }
       if (step.word->argument == Argument::seconds) {
         const auto seconds = parse_number<std::uint32_t>(argument);
         if (!seconds) {
-          why = "restriction " + step.text + " must be followed by number";
-          return {};
+          push({}, kBrokenWord, name + " must be followed by number");
+          break;
         }
         step.seconds = std::chrono::seconds(*seconds);
-      } else if (step.word->argument == Argument::site) {
+      } else if (argument.empty()) {   // as in Postfix the word is passed over with a warning
+        push({}, kWarningWord, name + " requires domain name argument");
+        continue;
+      } else {
         auto site = dnsbl::parse_site(argument, dnsbl::Weights::refused);
         if (!site) {
-          why = "restriction " + step.text + ": " + site.error().context;
-          return {};
+          push({}, kBrokenWord, name + ": " + site.error().context);
+          break;
         }
         step.sites.push_back(std::move(*site));
-      } else {
-        why = "access table " + source + " has entry with restriction " + step.text + ", which needs a restriction class";
-        return {};
       }
     } else if (step.word->argument != Argument::none || step.word->name == "reject_maps_rbl") {
-      why = "access table " + source + " has entry with restriction " + step.text + ", which is not supported there";
-      return {};
+      push({}, kBrokenWord, "access table " + source + " has entry with " + name + ", which needs a restriction class");
+      break;
     }
-    if (step.word != nullptr && step.word->ends_list() && i + 1 < words.size()) {
-      why += "restriction `" + words[i + 1] + "' after `" + step.text + "' is ignored\n";
+    const bool ends = step.word != nullptr && step.word->ends_list() && !warned;
+    warned = step.word != nullptr && step.word->handler == nullptr;
+    if (ends && i + 1 < words.size()) {
+      push({}, kWarningWord, "restriction `" + words[i + 1] + "' after `" + step.text + "' is ignored");
     }
     program.steps.push_back(std::move(step));
+    if (ends) break;
   }
   return program;
 }

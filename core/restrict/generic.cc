@@ -1,11 +1,26 @@
 // Words about nothing in particular: permit, reject, defer and kin, policy services, scripts, protocol.
+#include "core/base/strings.h"
 #include "core/restrict/run.h"
 
 namespace millrace::restrict {
 
 using filter::Stage;
 
+namespace {
+const std::string kBuiltInDefault = "451 4.3.5 Server configuration problem";
+}  // namespace
+
 Status Run::nothing(const Step&) { return Status::dunno; }
+
+Status Run::say(const Step& step) {
+  for (const std::string_view line : split(step.text, "\n")) warn(line);
+  return Status::dunno;
+}
+
+Status Run::broken(const Step& step) {
+  say(step);
+  return reject(451, "4.3.5", "Server configuration error", true);
+}
 
 Status Run::permit(const Step&) { return Status::ok; }
 
@@ -36,7 +51,11 @@ Status Run::check_policy_service(const Step& step) {
   const policy::ServiceOptions& options = step.service->options();
   datum_ = "policy query";
   const auto action = step.service->ask(attributes(options.policy_context), context_.deadline, log());
-  return result(step.service->name(), action ? *action : options.default_action, subject(), Ok::counts);
+  if (action) return result(step.service->name(), *action, subject(), Ok::counts);
+  // A default action may name a class that asks a service again: then no more than this.
+  const bool nested = failed_service_ != 0 && frames_.size() > failed_service_;
+  if (!nested) failed_service_ = frames_.size();
+  return result(step.service->name(), nested ? kBuiltInDefault : options.default_action, subject(), Ok::counts);
 }
 
 Status Run::check_foreign(const Step& step) {
@@ -64,7 +83,7 @@ Status Run::reject_multi_recipient_bounce(const Step&) {
 
 Status Run::reject_plaintext_session(const Step&) {
   if (context_.session.tls) return Status::dunno;
-  return reject_about(subject(), static_cast<int>(params_.plaintext_reject_code), "4.7.1", "Session encryption is required");
+  return reject(static_cast<int>(params_.plaintext_reject_code), "4.7.1", "Session encryption is required");
 }
 
 }  // namespace millrace::restrict

@@ -47,6 +47,8 @@ struct Word {
 const Word* find_word(std::string_view name);   // without regard to case
 // What a table without a word means in each list; kListDefault stands in a class for the list that uses it.
 extern const Word kClientAccess, kHeloAccess, kSenderAccess, kRecipientAccess, kEtrnAccess, kListDefault;
+// Steps that only say something: the one refuses too, the other does not.
+extern const Word kBrokenWord, kWarningWord;
 
 struct Program;
 
@@ -84,9 +86,8 @@ struct Rules {
 };
 
 // The right-hand side of an access table (`source`): words and classes, but no tables and services, which must
-// be open since start-up.  nullopt: `why` says what is wrong, in lines.
-std::optional<Program> compile_result(const Rules& rules, const std::string& source, std::string_view text,
-                                      std::string& why);
+// be open since start-up.  What is wrong with it is said by the step that stands there, when it is reached.
+Program compile_result(const Rules& rules, const std::string& source, std::string_view text);
 
 // All lists of a service.  nullptr when there are errors in `findings`.
 std::shared_ptr<const Rules> compile(const Environment& environment, config::Findings& findings);

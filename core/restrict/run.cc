@@ -344,6 +344,13 @@ std::string Run::client_address() const {
   return context_.session.client_address.empty() ? "127.0.0.1" : context_.session.client_address;
 }
 
+std::string Run::client() const {
+  std::string out = client_name() + "[" + client_address() + "]";
+  const std::string& port = context_.session.client_port;
+  if (params_.smtpd_client_port_logging) out += ":" + (port.empty() ? "unknown" : port);
+  return out;
+}
+
 const log::Logger& Run::log() const {
   static const log::Logger fallback;
   return context_.log != nullptr ? *context_.log : fallback;

@@ -60,6 +60,8 @@ class Run {
   Status reject_plaintext_session(const Step&);
 
   Status nothing(const Step&);           // SASL words without SASL
+  Status broken(const Step&);
+  Status say(const Step&);
 
   Status check_client_access(const Step&);
   Status check_reverse_client_hostname_access(const Step&);
@@ -226,7 +228,7 @@ class Run {
   std::string where() const;             // "RCPT": of log lines and of protocol_state
   std::string client_name() const;
   std::string client_address() const;
-  std::string client() const { return client_name() + "[" + client_address() + "]"; }
+  std::string client() const;            // "name[address]", with smtpd_client_port_logging ":port"
   const Subject& subject() const { return frames_.back().subject; }
   const log::Logger& log() const;
   void warn(std::string_view text) const;
@@ -254,6 +256,7 @@ class Run {
   std::vector<const Step*> seen_ahead_;
   std::string datum_;                    // what a table was asked about, for messages
   std::string forbidden_;                // what to say of an OK that must not be
+  std::size_t failed_service_ = 0;       // depth of the list whose policy service failed; 0: none
   bool silent_ = false;                  // a trial, see ahead.cc
   bool discard_ = false, recipient_checked_ = false, sender_checked_ = false;
   filter::Verdict verdict_;

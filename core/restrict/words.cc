@@ -9,6 +9,8 @@ const Word kHeloAccess = {"check_helo_access", Argument::table, &Run::check_helo
 const Word kSenderAccess = {"check_sender_access", Argument::table, &Run::check_sender_access};
 const Word kRecipientAccess = {"check_recipient_access", Argument::table, &Run::check_recipient_access};
 const Word kEtrnAccess = {"check_etrn_access", Argument::table, &Run::check_etrn_access};
+const Word kBrokenWord = {"restriction list", Argument::none, &Run::broken};
+const Word kWarningWord = {"restriction list", Argument::none, &Run::say};
 const Word kListDefault = {"access table", Argument::table, &Run::check_list_default};
 
 namespace {

@@ -83,7 +83,8 @@ void Session::log_event(const log::Logger& log, std::string_view what, std::stri
   }
   if (rcpt != nullptr) {
     line += fmt::format(" to=<{}>", rewrite::quote_local(rcpt->address));
-  } else if (current != nullptr && !current->first_recipient.empty()) {
+  } else if (current != nullptr && !current->first_recipient.empty() &&
+             (what != "reject" || current->envelope.recipients.size() < 2)) {   // a list says it of all of them
     line += fmt::format(" to=<{}>", rewrite::quote_local(current->first_recipient));
   }
   line += fmt::format(" proto={}", facts_.protocol);

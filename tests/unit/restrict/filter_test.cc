@@ -283,6 +283,18 @@ TEST_CASE("restrictions: a policy service that is not there gives its default ac
   });
 }
 
+TEST_CASE("restrictions: a default action that asks the broken service again ends there", "[restrict]") {
+  test::on_loop([] {
+    RestrictBench bench(
+        "smtpd_policy_service_try_limit = 1\nsmtpd_policy_service_default_action = again\n"
+        "smtpd_restriction_classes = again\nagain = check_policy_service unix:none\n"
+        "smtpd_recipient_restrictions = check_policy_service unix:none\n");
+    bench.mail("a@s.example");
+    CHECK(bench.rcpt("b@dest.example") ==
+          "451 4.3.5 <b@dest.example>: Recipient address rejected: Server configuration problem");
+  });
+}
+
 TEST_CASE("restrictions: what policy services are told, in Postfix's order", "[restrict]") {
   RestrictBench bench(
       "smtpd_recipient_restrictions = check_lua x\nsmtpd_data_restrictions = check_lua x\n"
