@@ -50,6 +50,29 @@ TEST_CASE("restrictions: access results in a recipient table", "[restrict]") {
   CHECK(bench.rcpt_verdict("hang@dest.example").hangup);
 }
 
+TEST_CASE("restrictions: a list in a table is judged word by word, as far as it runs", "[restrict]") {
+  RestrictBench bench(
+      "smtpd_recipient_restrictions = check_recipient_access inline:{ {a@dest.example=REJECT our domain},"
+      " {b@dest.example=reject_unknown_client_hostname, REJECT our domain from outside}, {c@dest.example=permit, nonsense},"
+      " {d@dest.example=permit_mynetworks, nonsense}, {e@dest.example=sleep}, {f@dest.example=reject_rbl_client},"
+      " {g@dest.example=check_policy_service x}, {h@dest.example=warn_if_reject reject, defer} }\n");
+  bench.mail("a@s.example");
+  const auto rejected = [](const std::string& who, const std::string& text) {
+    return "554 5.7.1 <" + who + "@dest.example>: Recipient address rejected: " + text;
+  };
+  const std::string broken = "451 4.3.5 Server configuration error";
+  CHECK(bench.rcpt("a@dest.example") == rejected("a", "our domain"));
+  CHECK(bench.rcpt("b@dest.example") == rejected("b", "Access denied"));
+  CHECK(bench.rcpt("c@dest.example") == "ok");
+  CHECK(bench.rcpt("d@dest.example") == broken);
+  CHECK(bench.rcpt("e@dest.example") == broken);
+  CHECK(bench.rcpt("f@dest.example") == "ok");
+  CHECK(bench.rcpt("g@dest.example") == broken);
+  CHECK(bench.rcpt("h@dest.example") == "450 4.3.2 <h@dest.example>: Recipient address rejected: Try again later");
+  bench.facts.client_address = "127.0.0.1";
+  CHECK(bench.rcpt("d@dest.example") == "ok");
+}
+
 TEST_CASE("restrictions: which keys are asked", "[restrict]") {
   RestrictBench bench(
       "recipient_delimiter = +\n"
