@@ -18,8 +18,7 @@ bool takes_argument(const Word& word) {
   switch (word.argument) {
     case Argument::none:
     case Argument::login:
-    case Argument::certificate:
-    case Argument::unsupported: return false;
+    case Argument::certificate: return false;
     default: return true;
   }
 }
@@ -193,7 +192,6 @@ class Compiler {
         }
         return true;
       case Argument::site: return add_site(step, parameter, argument);
-      case Argument::unsupported: return bad("not supported by this version");
       case Argument::login:
       case Argument::login_table:
         if (env.params->smtpd_sasl_auth_enable) return bad("not supported yet with smtpd_sasl_auth_enable");

@@ -23,8 +23,8 @@ enum class Status { dunno, ok, reject };
 
 // `login` and `certificate` words are about SASL and client certificates: without these they do nothing, with
 // them they are not supported yet.
-enum class Argument { none, table, policy, seconds, site, lua, plugin, login, login_table, certificate, certificate_table,
-                      unsupported };
+enum class Argument { none, table, policy, seconds, site, lua, plugin, login, login_table, certificate,
+                      certificate_table };
 
 enum Trait : unsigned {
   kEndsList = 1,        // permit, reject, defer: what follows is never reached
@@ -33,7 +33,7 @@ enum Trait : unsigned {
 };
 
 // One row per restriction word of Postfix and ours.  `handler` nullptr: the walker treats it itself
-// (warn_if_reject), or the word is not supported.  `ahead` starts the DNS questions that it would ask.
+// (warn_if_reject).  `ahead` starts the DNS questions that it would ask.
 struct Word {
   std::string_view name;
   Argument argument;
