@@ -18,7 +18,7 @@ struct Row {
 constexpr std::array<Row, 28> kCommands = {{
     {"smtpd", ServiceKind::server},          {"smtp", ServiceKind::client},
     {"lmtp", ServiceKind::client},           {"error", ServiceKind::answer},
-    {"discard", ServiceKind::answer},        {"pickup", ServiceKind::internal},
+    {"discard", ServiceKind::answer},        {"pickup", ServiceKind::submission},
     {"cleanup", ServiceKind::internal},      {"qmgr", ServiceKind::internal},
     {"oqmgr", ServiceKind::internal},        {"nqmgr", ServiceKind::internal},
     {"tlsmgr", ServiceKind::internal},       {"trivial-rewrite", ServiceKind::internal},
@@ -46,6 +46,9 @@ class Checker {
       case ServiceKind::client:
       case ServiceKind::answer:
         if (service_.type != "unix") error(fmt::format("{} must be of type unix", service_.command));
+        return arguments();
+      case ServiceKind::submission:
+        if (service_.type != "unix" && service_.type != "fifo") error("pickup must be of type unix");
         return arguments();
       case ServiceKind::internal:
         return overrides();

@@ -12,6 +12,7 @@ enum class ServiceKind {
   server,        // smtpd: a listener
   client,        // smtp, lmtp: a transport
   answer,        // error, discard: a transport that answers by itself
+  submission,    // pickup: mail of local users
   internal,      // cleanup, qmgr, …: the work is done, but not by a process of that name
   delivery,      // pipe, local, virtual: a transport whose work is done with another user's rights
   spawn,         // a listener whose clients are given to a command

@@ -19,14 +19,11 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 8> kNotYet = {{
-    {"import_environment", false},
-    {"setgid_group", false},
+constexpr std::array<NotYet, 5> kNotYet = {{
     {"smtp_per_request_deadline", false},
     {"smtpd_proxy_filter", true},
     {"smtpd_sasl_auth_enable", true},
     {"smtpd_tls_auth_only", false},   // no AUTH is offered at all
-    {"smtputf8_autodetect_classes", false},
     {"syslog_facility", false},
 }};
 
@@ -34,10 +31,6 @@ const NotYet* not_yet_row(std::string_view name) {
   const auto* at = std::find_if(kNotYet.begin(), kNotYet.end(), [name](const NotYet& row) { return row.name == name; });
   return at == kNotYet.end() ? nullptr : at;
 }
-
-// For these an empty value is a value: nobody is authorized.
-constexpr std::array<std::string_view, 3> kEmptyMatters = {"authorized_flush_users", "authorized_mailq_users",
-                                                           "authorized_submit_users"};
 
 // Values of refused parameters that ask for nothing, or whose loss is harmless.
 struct Exception {
@@ -56,11 +49,6 @@ constexpr std::array<Exception, 10> kExceptions = {{
     {"smtp_dns_support_level", "enabled", true},
     {"tls_config_file", "none", false},
 }};
-
-template <typename List>
-bool contains(const List& list, std::string_view name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
-}
 
 // "1h" and "3600s" are one value, "Yes" and "yes" too; lists differ in blanks and commas alone.
 bool same_value(ValueType type, std::string_view fallback, std::string_view a, std::string_view b) {
@@ -85,7 +73,7 @@ class Support {
     for (const Service& service : config_.services()) {
       const ServiceKind kind = service_kind(service);
       if (kind != ServiceKind::server && kind != ServiceKind::client && kind != ServiceKind::answer &&
-          kind != ServiceKind::delivery) {
+          kind != ServiceKind::delivery && kind != ServiceKind::submission) {
         continue;
       }
       for (const auto& [name, value] : service.overrides) check(name, &service, service.where);
@@ -120,7 +108,7 @@ class Support {
         if (!check_type(row, service, where)) return;
     }
     const std::string value = config_.value(name, service).value_or("");
-    if (value.empty() && !contains(kEmptyMatters, row.name)) return;
+    if (value.empty()) return;
     const std::string fallback = row.type == ValueType::raw ? std::string(row.fallback) : config_.expand(row.fallback, service);
     if (same_value(row.type, row.fallback, value, fallback)) return;
     bool refuse = not_yet != nullptr ? not_yet->refuse : row.name_class == NameClass::refuse;

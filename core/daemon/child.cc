@@ -79,6 +79,15 @@ Result<Owner> find_owner(const config::Config& config) {
   return *owner;
 }
 
+Result<gid_t> find_drop_group(const config::Config& config, const Owner& owner) {
+  const std::string& name = config.params().setgid_group;
+  if (const group* entry = ::getgrnam(name.c_str())) return entry->gr_gid;
+  if (config.is_set("setgid_group") && ::geteuid() == 0) {
+    return fail(Errc::config, fmt::format("setgid_group: unknown group: {}", name));
+  }
+  return owner.gid;
+}
+
 Result<void> become(const Owner& owner) {
   if (::geteuid() != 0 || owner.uid == 0) return {};
   if (::setgroups(0, nullptr) != 0 || ::setresgid(owner.gid, owner.gid, owner.gid) != 0 ||

@@ -48,6 +48,9 @@ struct Owner {
   std::string name;
 };
 Result<Owner> find_owner(const config::Config& config);
+// The group that may write to the maildrop directory: setgid_group; that of mail_owner where it is not set and
+// Postfix's default does not exist.
+Result<gid_t> find_drop_group(const config::Config& config, const Owner& owner);
 // Gives up root for good; a no-op when not root.  Checks that it cannot be taken back.
 Result<void> become(const Owner& owner);
 

@@ -160,8 +160,13 @@ class Checker {
   void log_line(std::string_view action, const checks::Inspection::Finding& finding, std::string_view text) const {
     const auto& envelope = context_.envelope;
     const std::string to = envelope.recipients.empty() ? "" : fmt::format(" to=<{}>", envelope.recipients.back().address);
-    logger().info(fmt::format("{}: {}: {} {} from {}[{}]; from=<{}>{} proto={} helo=<{}>{}{}", envelope.queue_id, action,
-                              finding.is_header ? "header" : "body", finding.text.substr(0, kLoggedText),
+    const std::string subject = fmt::format("{}: {}: {} {}", envelope.queue_id, action, finding.is_header ? "header" : "body",
+                                            finding.text.substr(0, kLoggedText));
+    if (envelope.client_address.empty()) {   // of a local user
+      return logger().info(fmt::format("{} from local; from=<{}>{}{}{}", subject, envelope.sender, to,
+                                       text.empty() ? "" : ": ", text));
+    }
+    logger().info(fmt::format("{} from {}[{}]; from=<{}>{} proto={} helo=<{}>{}{}", subject,
                               context_.session.client_name, context_.session.client_address, envelope.sender, to,
                               context_.session.protocol, context_.session.helo_name, text.empty() ? "" : ": ", text));
   }

@@ -10,17 +10,22 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
 #include "core/base/strings.h"
+#include "core/daemon/check_files.h"
 #include "core/daemon/front.h"
 #include "core/daemon/master.h"
 #include "core/daemon/metrics.h"
+#include "core/daemon/notify.h"
 #include "core/local/task.h"
 #include "core/daemon/queue_role.h"
+#include "core/map/table.h"
 #include "core/queue/paths.h"
 #include "core/smtp/anvil.h"
+#include "core/submit/pickup.h"
 
 namespace millrace::daemon {
 namespace {
@@ -117,6 +122,22 @@ void raise_descriptor_limit() {
   }
 }
 
+// Of the environment, what import_environment names stays; NAME=VALUE sets it.
+void import_environment(const std::string& list) {
+  std::vector<std::pair<std::string, std::string>> kept;
+  for (const std::string& word : map::split_list(list)) {
+    const std::string text = word.starts_with('{') && word.ends_with('}') ? std::string(trim(word.substr(1, word.size() - 2))) : word;
+    const std::size_t equals = text.find('=');
+    if (equals != text.npos) {
+      kept.emplace_back(trim(text.substr(0, equals)), trim(text.substr(equals + 1)));
+    } else if (const char* value = std::getenv(text.c_str())) {
+      kept.emplace_back(text, value);
+    }
+  }
+  ::clearenv();
+  for (const auto& [name, value] : kept) ::setenv(name.c_str(), value.c_str(), 1);
+}
+
 int refuse(const std::string& why) {
   say("fatal: " + why);
   log::Logger("postfix/master").fatal(why);
@@ -150,6 +171,8 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
                               config->params().queue_directory, lock.read_pid()));
   }
   lock.write_pid();
+  find_service_manager();
+  import_environment(config->params().import_environment);
   raise_descriptor_limit();
   Listeners listeners;
   if (auto opened = listeners.open(setup->plan); !opened) return refuse(opened.error().context);
@@ -163,6 +186,9 @@ int serve(const std::string& config_directory, bool foreground, int ready_fd) {
   const auto queue_socket = net::listen_unix(queue::queue_socket_path(config->params().queue_directory), 0666, 511);
   if (!queue_socket) return refuse(queue_socket.error().context);
   setup->queue_listening = *queue_socket;
+  const auto pickup_socket = net::listen_unix(submit::pickup_socket_path(config->params().queue_directory), 0666, 64);
+  if (!pickup_socket) return refuse(pickup_socket.error().context);
+  setup->pickup_listening = *pickup_socket;
   const auto control_socket = net::listen_unix(queue::control_socket_path(config->params().queue_directory), 0666, 64);
   if (!control_socket) return refuse(control_socket.error().context);
   setup->control_listening = *control_socket;
@@ -278,6 +304,7 @@ int check_main(const std::string& config_directory) {
     const auto& line = findings.lines[i];
     say(fmt::format("{}: {}", line.is_error ? "fatal" : "warning", line.to_text()));
   }
+  for (const std::string& text : check_files(*config, setup->owner)) say("warning: " + text);
   setup->dry_run = true;
   setup->log_options.threaded = false;
   setup->shared = map_shared_block();

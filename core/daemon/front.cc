@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/daemon/chain_builder.h"
+#include "core/config/services.h"
 #include "core/daemon/channel.h"
 #include "core/daemon/tables.h"
 #include "core/daemon/site_flush.h"
@@ -17,6 +18,8 @@
 #include "core/queue/client.h"
 #include "core/smtp/service.h"
 #include "core/smtp/session.h"
+#include "core/submit/pickup.h"
+#include "core/daemon/unsmtp_filters.h"
 
 namespace millrace::daemon {
 namespace {
@@ -47,6 +50,8 @@ class Front {
  private:
   bool build(config::Findings& findings);
   bool build_service(std::size_t index, config::Findings& findings);
+  bool build_pickup(config::Findings& findings);
+  void start_pickup();
   void command(std::string_view word);
   void accept_all();
   void accepted(const std::shared_ptr<smtp::ServiceContext>& context, int fd);
@@ -73,6 +78,8 @@ class Front {
   std::unique_ptr<SiteFlush> site_flush_;
   std::map<std::size_t, std::shared_ptr<smtp::ServiceContext>> contexts_;   // by index in services()
   std::map<std::size_t, std::unique_ptr<ChainBuilder>> builders_;
+  std::unique_ptr<submit::Pickup> pickup_;               // in the first front alone
+  std::shared_ptr<UnsmtpFilters> pickup_filters_;        // nullptr: nothing is asked
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::size_t sessions_ = 0;
   bool paused_ = false, watching_balance_ = false, draining_ = false;
@@ -99,6 +106,7 @@ bool Front::build(config::Findings& findings) {
   for (const ListenPlan& place : setup_.plan) {
     if (contexts_.count(place.service) == 0 && !build_service(place.service, findings)) return false;
   }
+  if (slot_ == 0 && !build_pickup(findings)) return false;
   if (auto changed = become(setup_.owner); !changed) {
     findings.error({}, "mail_owner", changed.error().context);
     return false;
@@ -146,6 +154,44 @@ bool Front::build_service(std::size_t index, config::Findings& findings) {
   return true;
 }
 
+// Mail of local users: the service pickup, where master.cf has it.
+bool Front::build_pickup(config::Findings& findings) {
+  const config::Service* service = nullptr;
+  for (const config::Service& one : setup_.config->services()) {
+    if (config::service_kind(one) == config::ServiceKind::submission) service = &one;
+  }
+  if (service == nullptr) return true;
+  auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
+  if (!router) {
+    report_error(findings, *setup_.config, "address routing", router.error());
+    return false;
+  }
+  pickup_filters_ = UnsmtpFilters::make(setup_.config, *tables_, findings, &setup_.shared->filters,
+                                        anvil_process(setup_.generation, slot_), service);
+  submit::PickupParts parts;
+  parts.config = setup_.config;
+  parts.service = service;
+  parts.tables = tables_.get();
+  parts.router = std::move(*router);
+  parts.sink = sink_.get();
+  pickup_ = submit::Pickup::make(parts, findings);
+  return pickup_ != nullptr;
+}
+
+void Front::start_pickup() {
+  if (!pickup_) return;
+  if (pickup_filters_) {
+    pickup_->use([this](mime::Envelope& envelope, mime::Message& message) {
+      return pickup_filters_->inspect(envelope, message, trace_.get(), sink_->spool_directory());
+    });
+  }
+  acceptors_.push_back(std::make_unique<net::Acceptor>(setup_.pickup_listening, [this](int fd) {
+    ::close(fd);
+    pickup_->wake();
+  }));
+  (void)loop_.spawn(net::Stack::plugin, [this] { pickup_->run(); });
+}
+
 int Front::serve() {
   filter::TraceOptions trace;
   trace.directory = trace_directory(*setup_.config);
@@ -173,9 +219,11 @@ int Front::serve() {
 void Front::command(std::string_view word) {
   if (word == "go") {
     accept_all();
+    start_pickup();
     (void)loop_.spawn(net::Stack::session, [this] { housekeeping(); });
   } else if (word == "drain" || word == "stop") {
     acceptors_.clear();
+    if (pickup_) pickup_->stop();
     const bool at_once = word == "stop";
     if (at_once) {
       for (auto& [index, context] : contexts_) context->stopping = true;
@@ -183,7 +231,7 @@ void Front::command(std::string_view word) {
     if (!std::exchange(draining_, true) || at_once) {
       (void)loop_.spawn(net::Stack::session, [this, at_once] {
         const Deadline until = at_once ? Deadline::after(kStopGrace) : Deadline::never();
-        while (sessions_ != 0 && !until.passed()) {
+        while ((sessions_ != 0 || (pickup_ && pickup_->running())) && !until.passed()) {
           if (!net::sleep_until(Deadline::after(kBalanceCheck))) break;
         }
         loop_.stop();

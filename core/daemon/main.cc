@@ -4,12 +4,14 @@
 #include "core/daemon/control.h"
 #include "core/daemon/try_tool.h"
 #include "core/policyd/tool.h"
+#include "core/tools/alias_tool.h"
 #include "core/tools/conf.h"
 #include "core/tools/explain_tool.h"
 #include "core/tools/map_tool.h"
 #include "core/tools/plugin_tool.h"
 #include "core/tools/probe_tool.h"
 #include "core/tools/queue_tools.h"
+#include "core/tools/sendmail.h"
 #include "core/tools/tool.h"
 
 namespace {
@@ -46,6 +48,8 @@ const Tool kTools[] = {
     {"logrotate", plain<millrace::daemon::logrotate_main>, "rename maillog_file and begin a new one"},
     {"conf", millrace::tools::conf_main, "show and edit parameters (postconf)"},
     {"map", millrace::tools::map_main, "build and ask lookup tables (postmap)"},
+    {"alias", millrace::tools::alias_main, "the same for aliases (postalias)"},
+    {"sendmail", millrace::tools::sendmail_main, "take a message from standard input (sendmail)"},
     {"queue", millrace::tools::queue_main, "list and flush the queue (postqueue, mailq)"},
     {"super", millrace::tools::super_main, "delete, hold, release, requeue (postsuper)"},
     {"cat", millrace::tools::cat_main, "show a queued message (postcat)"},

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "core/daemon/front.h"
+#include "core/daemon/notify.h"
 #include "core/daemon/queue_role.h"
 #include "core/smtp/anvil.h"
 
@@ -132,6 +133,7 @@ void Master::advance() {
     listeners_.close_others(next_->plan, next_->spawn_plan);
     current_ = std::move(*next_);
     next_.reset();
+    tell_service_manager("READY=1");
     log_.info(fmt::format("reload -- version {}, configuration {}", current_.config->params().mail_version,
                           config_directory_));
   }
@@ -152,6 +154,7 @@ void Master::advance() {
     serving_ = true;
     log_.info(fmt::format("daemon started -- version {}, configuration {}", current_.config->params().mail_version,
                           config_directory_));
+    tell_service_manager(fmt::format("READY=1\nMAINPID={}", ::getpid()));
     if (ready_fd_ >= 0) {
       leave_terminal();
       (void)!::write(ready_fd_, "1", 1);
@@ -243,6 +246,7 @@ void Master::ended(const Child& child, int status) {
 
 void Master::refuse_reload(const std::string& why) {
   if (!next_) return;
+  tell_service_manager("READY=1");
   log_.error(fmt::format("reload refused, the running configuration stays: {}", why));
   const unsigned generation = next_->generation;
   for (Child& child : children_) {
@@ -256,6 +260,7 @@ void Master::refuse_reload(const std::string& why) {
 
 void Master::begin_reload() {
   if (next_ || stopping_ != Stopping::no) return;
+  tell_reloading();
   config::Findings findings;
   auto setup = std::make_unique<Setup>(current_);
   setup->config = config::Config::load(config_directory_, findings);
@@ -267,6 +272,7 @@ void Master::begin_reload() {
     line.is_error ? log_.error(text) : log_.warning(text);
   }
   const auto refuse = [&](const std::string& why) {
+    tell_service_manager("READY=1");
     log_.error(fmt::format("reload refused, the running configuration stays: {}", why));
     listeners_.close_others(current_.plan, current_.spawn_plan);
   };
@@ -293,6 +299,7 @@ void Master::begin_reload() {
 
 void Master::begin_stop() {
   if (stopping_ != Stopping::no) return;
+  tell_service_manager("STOPPING=1");
   if (serving_) log_.info("terminating on signal 15");
   stopping_ = Stopping::fronts;
   stop_step_at_ = SteadyClock::now() + kStopFronts;

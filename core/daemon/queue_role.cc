@@ -19,6 +19,7 @@
 #include "core/queue/control.h"
 #include "core/queue/server.h"
 #include "core/queue/store.h"
+#include "core/submit/users.h"
 
 namespace millrace::daemon {
 namespace {
@@ -96,6 +97,7 @@ class QueueRole {
   std::unique_ptr<queue::ControlServer> control_;
   std::shared_ptr<UnsmtpFilters> filters_;       // of our own notices
   std::unique_ptr<MetricsServer> metrics_;
+  submit::UserList mailq_users_, flush_users_;
   bool running_ = false, stopping_ = false;
   int status_ = 0;
 };
@@ -129,6 +131,13 @@ void QueueRole::build(config::Findings& findings) {
                                       });
   if (!engine) return report_error(findings, *setup_.config, "delivery", engine.error());
   engine_ = std::move(*engine);
+  const auto users = [&](const char* name, submit::UserList& list) {
+    auto made = submit::UserList::make(*tables_, setup_.config->value(name).value_or(""));
+    if (made) list = std::move(*made);
+    else findings.error(setup_.config->where(name), name, made.error().context);
+  };
+  users("authorized_mailq_users", mailq_users_);
+  users("authorized_flush_users", flush_users_);
   if (auto changed = become(setup_.owner); !changed) findings.error({}, "mail_owner", changed.error().context);
 }
 
@@ -253,6 +262,8 @@ void QueueRole::go() {
   control.socket_path = queue::control_socket_path(setup_.config->params().queue_directory);
   control.listening_fd = setup_.control_listening;
   control.owner = setup_.owner.uid;
+  control.list_outsider = [this](uid_t user) { return mailq_users_.outsider(user); };
+  control.flush_outsider = [this](uid_t user) { return flush_users_.outsider(user); };
   control.syslog_name = setup_.config->params().syslog_name;
   if (setup_.metrics_listening >= 0) {
     metrics_ = std::make_unique<MetricsServer>(setup_.metrics_listening, [this] { return filter::prometheus_text(setup_.shared->filters); });

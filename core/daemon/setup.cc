@@ -11,6 +11,7 @@
 
 #include "core/base/assert.h"
 #include "core/queue/paths.h"
+#include "core/submit/pickup.h"
 
 namespace millrace::daemon {
 
@@ -100,6 +101,7 @@ Result<void> make_directories(const config::Config& config, const Owner& owner) 
     std::string path;
     mode_t mode;
     bool owned;
+    bool dropped_into = false;
   };
   const Directory wanted[] = {
       {queue, 0755, false},
@@ -109,9 +111,17 @@ Result<void> make_directories(const config::Config& config, const Owner& owner) 
       {queue::store_directory(queue), 0700, true},
       {trace_directory(config), 0700, true},
       {config.params().data_directory, 0755, true},
+      // Members of setgid_group may put files there, but neither list them nor touch those of others.
+      {submit::maildrop_directory(queue), 01730, true, true},
   };
+  const auto drop_group = find_drop_group(config, owner);
+  if (!drop_group) return tl::unexpected(drop_group.error());
   for (const Directory& directory : wanted) {
     if (auto made = make(directory.path, directory.mode, directory.owned); !made) return made;
+    if (is_root && directory.dropped_into &&
+        (::chown(directory.path.c_str(), owner.uid, *drop_group) != 0 || ::chmod(directory.path.c_str(), directory.mode) != 0)) {
+      return fail(Errc::config, fmt::format("chown {}: {}", directory.path, std::strerror(errno)));
+    }
   }
   return {};
 }

@@ -29,6 +29,7 @@ struct Setup {
   smtp::AnvilTable* anvil = nullptr;
   int queue_listening = -1;         // of queue::queue_socket_path()
   int metrics_listening = -1;       // of metrics_listen; -1: none
+  int pickup_listening = -1;        // of submit::pickup_socket_path()
   int control_listening = -1;       // of queue::control_socket_path()
   unsigned generation = 0;
   int fronts = 1;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/base/strings.h"
+#include "core/config/overrides.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/milter_host.h"
 #include "core/daemon/setup.h"
@@ -15,17 +16,26 @@ using filter::Stage;
 using filter::Verdict;
 
 std::shared_ptr<UnsmtpFilters> UnsmtpFilters::make(std::shared_ptr<const config::Config> config, map::TableSet& tables,
-                                                   config::Findings& findings, filter::SharedFilters* shared, unsigned process) {
+                                                   config::Findings& findings, filter::SharedFilters* shared, unsigned process,
+                                                   const config::Service* service) {
   auto out = std::make_shared<UnsmtpFilters>();
   out->config_ = config;
   out->log_ = logger_for(*config, "cleanup");
   const config::Params& params = config->params();
-  if (auto checks = make_content_checks(*config, params, tables, out->log_, findings)) out->chain_.add(std::move(checks));
+  config::ReceiveOverrides overrides;
+  if (service != nullptr) {
+    const auto given = config::parse_receive_overrides(config->params_for(*service, nullptr)->receive_override_options);
+    if (given) overrides = *given;   // pickup reports what is wrong with it
+  }
+  if (!overrides.no_content_checks) {
+    if (auto checks = make_content_checks(*config, params, tables, out->log_, findings)) out->chain_.add(std::move(checks));
+  }
   milter::Host host;
   host.parameter = "non_smtpd_milters";
   host.where = config->where(host.parameter);
   if (!add_milter_host(host, *config, params, tables, nullptr, findings)) return nullptr;
-  for (auto& made : milter::make_filters(*config, params, params.non_smtpd_milters, findings, host)) out->chain_.add(std::move(made));
+  const std::string milters = overrides.no_milters ? std::string() : params.non_smtpd_milters;
+  for (auto& made : milter::make_filters(*config, params, milters, findings, host)) out->chain_.add(std::move(made));
   if (findings.has_errors() || out->chain_.filters().empty()) return nullptr;
   if (shared != nullptr) out->chain_.share(*shared, process);
   return out;

@@ -15,10 +15,10 @@ namespace millrace::daemon {
 
 class UnsmtpFilters {
  public:
-  // nullptr when nothing is configured, or after an error.  Milters are only parsed here: nobody is connected to.
+  // `service`, pickup as a rule: its -o receive_override_options count.  nullptr when nothing is configured, or after an error.  Milters are only parsed here: nobody is connected to.
   static std::shared_ptr<UnsmtpFilters> make(std::shared_ptr<const config::Config> config, map::TableSet& tables,
                                              config::Findings& findings, filter::SharedFilters* shared = nullptr,
-                                             unsigned process = 0);
+                                             unsigned process = 0, const config::Service* service = nullptr);
 
   // Asks them about a message; envelope and message are edited.  A recipient cannot be refused: that is a mistake of
   // the configuration, and a temporary failure.  What the verdict says of hold, discard and refusals is the caller's

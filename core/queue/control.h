@@ -38,8 +38,11 @@ class SchedulerControl {
 struct ControlOptions {
   std::string socket_path;        // for log lines
   int listening_fd = -1;          // a unix socket; owned by the caller
-  // Who may change the queue besides root: mail_owner.  Everybody who can connect may list and flush.
+  // Who may do everything besides root: mail_owner.
   uid_t owner = static_cast<uid_t>(-1);
+  // Others may list and flush unless these name them as outsiders ("nobody(65534)"); unset: they may.  May
+  // wait. [fiber]
+  std::function<Result<std::string>(uid_t user)> list_outsider, flush_outsider;
   std::string syslog_name = "postfix";
 };
 

@@ -1,6 +1,7 @@
 #include "core/queue/control_client.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -8,6 +9,11 @@
 #include <cstring>
 
 namespace millrace::queue {
+namespace {
+
+constexpr time_t kPatience = 15, kChangePatience = 600;   // s without a word from the daemon
+
+}  // namespace
 
 Result<ControlClient> ControlClient::connect(const std::string& socket_path) {
   sockaddr_un address{};
@@ -32,12 +38,19 @@ ControlClient::ControlClient(ControlClient&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), input_(std::move(other.input_)) {}
 
 Result<Strings> ControlClient::request(const Strings& request, const std::function<bool(const Strings&)>& item) {
+  // A change of the whole queue says nothing before it is done.
+  const timeval patience{!request.empty() && request[0] == "change" ? kChangePatience : kPatience, 0};
+  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) ::setsockopt(fd_, SOL_SOCKET, option, &patience, sizeof patience);
+  const auto broken = [&](const char* what) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return fail(Errc::closed, std::string(what) + std::strerror(errno));
+    return fail(Errc::timeout, "control socket: no answer from the mail system within " + std::to_string(patience.tv_sec) + " s");
+  };
   std::string bytes;
   wire::put_strings(wire::Type::request, request, bytes);
   for (std::size_t at = 0; at < bytes.size();) {
     const ssize_t sent = ::send(fd_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return fail(Errc::closed, std::string("control socket: ") + std::strerror(errno));
+    if (sent < 0) return broken("control socket: ");
     at += static_cast<std::size_t>(sent);
   }
   Strings strings;
@@ -51,7 +64,8 @@ Result<Strings> ControlClient::request(const Strings& request, const std::functi
       used = 0;
       const ssize_t got = ::recv(fd_, buffer, sizeof buffer, 0);
       if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return fail(Errc::closed, "control socket: the daemon went away");
+      if (got < 0) return broken("control socket: ");
+      if (got == 0) return fail(Errc::closed, "control socket: the daemon went away");
       input_.append(buffer, static_cast<std::size_t>(got));
       continue;
     }

@@ -18,7 +18,8 @@ class ControlClient {
   ControlClient& operator=(ControlClient&&) = delete;
 
   // Sends, calls `item` for each item (false: malformed), returns what "done" said.  Errors: refused (not
-  // permitted), not_found, io (anything else the daemon said), closed, protocol.
+  // permitted), not_found, io (anything else the daemon said), closed, protocol, timeout: a daemon that listens
+  // but says nothing for so long (its store is ruined, say) is no reason to wait for ever.
   Result<Strings> request(const Strings& request, const std::function<bool(const Strings&)>& item);
 
  private:

@@ -67,6 +67,16 @@ void Core::accepted(int fd) {
 void Core::serve(FrameSocket& socket, const Strings& request, uid_t user) {
   const std::string operation = request.empty() ? "" : request[0];
   const bool may_change = user == 0 || user == options.owner || user == ::geteuid();
+  const auto refused = [&](const std::function<Result<std::string>(uid_t)>& rule, const char* what) {
+    if (may_change || !rule) return false;
+    const Result<std::string> outsider = rule(user);
+    if (outsider && outsider->empty()) return false;
+    if (!outsider) log.warning(outsider.error().context);
+    failed(socket, "denied", "User " + outsider.value_or(std::to_string(user)) + " is not allowed to " + what);
+    return true;
+  };
+  if (operation == "list" && refused(options.list_outsider, "view the mail queue")) return;
+  if ((operation == "flush" || operation == "site") && refused(options.flush_outsider, "flush the mail queue")) return;
   if (operation == "list" && request.size() == 1) return list(socket);
   if (operation == "flush" && request.size() <= 2) {
     if (scheduler != nullptr && request.size() == 1) scheduler->flush_all();

@@ -235,23 +235,25 @@ class Conf {
   }
 
   void edit() {
-    if (request_.what != ConfRequest::What::parameters) {
-      fatal("editing master.cf is not supported");
+    const bool main_cf = request_.what == ConfRequest::What::parameters;
+    if (request_.fold) {
+      fatal("specify one of -e -f");
       return;
     }
-    const std::string path = request_.directory + "/main.cf";
+    const std::string path = request_.directory + (main_cf ? "/main.cf" : "/master.cf");
     std::string text, problem;
     if (!read_whole(path, text, problem)) {
       fatal(problem);
       return;
     }
     std::vector<std::string> warnings;
-    const std::string edited = edit_main_cf(text, request_.edit, request_.names, warnings, problem);
+    const std::string edited = main_cf ? edit_main_cf(text, request_.edit, request_.names, warnings, problem)
+                                       : edit_master_cf(text, request_.what, request_.edit, request_.names, warnings, problem);
     if (!problem.empty()) {
       fatal(problem);
       return;
     }
-    for (const std::string& line : warnings) warning(fmt::format("{}: {}", path, line));
+    for (const std::string& line : warnings) warning(main_cf ? fmt::format("{}: {}", path, line) : line);
     if (!replace_whole(path, edited, problem)) fatal(problem);
   }
 

@@ -1,5 +1,5 @@
-// `millrace conf`, alias postconf: shows and edits main.cf, shows master.cf.  Output as postconf(1) 3.7.
-// Editing master.cf, and the lists of SASL, lock and TLS features, are refused.
+// `millrace conf`, alias postconf: shows and edits main.cf and master.cf.  Output as postconf(1) 3.7.
+// The lists of SASL, lock and TLS features are refused.
 #pragma once
 
 #include <string>
@@ -31,5 +31,9 @@ ConfResult conf(const ConfRequest& request);
 // stay as they are.  Pure.  `problem` says what is wrong with a request.
 std::string edit_main_cf(std::string_view text, ConfRequest::Edit edit, const std::vector<std::string>& requests,
                          std::vector<std::string>& warnings, std::string& problem);
+// master.cf text with entries ("smtp/inet=smtp inet n - …"), fields ("smtp/inet/chroot=n") or -o values
+// ("smtp/inet/name=value") set, entries or -o values removed, or entries commented out.  Pure.
+std::string edit_master_cf(std::string_view text, ConfRequest::What what, ConfRequest::Edit edit,
+                           const std::vector<std::string>& requests, std::vector<std::string>& warnings, std::string& problem);
 
 }  // namespace millrace::tools

@@ -9,13 +9,16 @@
 
 #include "core/base/strings.h"
 #include "core/config/config.h"
+#include "core/tools/import_tool.h"
 #include "core/tools/queue_access.h"
 #include "core/tools/queue_print.h"
+#include "core/tools/salvage.h"
 
 namespace millrace::tools {
 namespace {
 
 constexpr int kUnavailable = 69;   // sysexits.h: what postqueue ends with
+constexpr int kNotPermitted = 77;
 
 // One run of a tool: who speaks, and how it ends.
 struct Speaker {
@@ -101,6 +104,7 @@ int print_queue(QueueAccess& access, const Speaker& speaker, bool json, bool lon
     bytes += listing.size;
     ++messages;
   });
+  if (!listed && listed.error().code == Errc::refused) return Speaker{speaker.name, kNotPermitted}.fatal(listed.error().context);
   if (!listed) return speaker.fatal("queue report: " + listed.error().context);
   if (!json) std::fputs(mailq_summary(bytes, messages).c_str(), stdout);
   if (std::fflush(stdout) != 0) return speaker.fatal("output write error");
@@ -154,9 +158,27 @@ Result<void> run_step(QueueAccess& access, const Speaker& speaker, SuperRequest&
   return {};
 }
 
+// postsuper -s, -S, -p, or no operation at all.
+int check_structure(const Speaker& speaker, const std::string& queue_directory) {
+  const Result<Salvage> done = salvage_store(queue_directory);
+  if (!done && done.error().code == Errc::refused) {
+    speaker.info("the queue was not checked: " + done.error().context);
+    return 0;   // there is nothing to mend while it is in use
+  }
+  if (!done) return speaker.fatal(done.error().context);
+  if (done->kept_as.empty()) {
+    speaker.info("all messages are readable: " + counted(done->good));
+    return 0;
+  }
+  for (const std::string& what : done->damaged) speaker.warning("lost: " + printable(what));
+  speaker.info("Saved: " + counted(done->good) + "; the damaged store is kept as " + done->kept_as);
+  return 1;
+}
+
 }  // namespace
 
 int queue_main(int argc, char** argv, const std::string& config_directory) {
+  if (argc > 1 && std::string_view(argv[1]) == "import") return import_main(argc - 1, argv + 1, config_directory);
   const Speaker speaker = speaker_of(argc, argv, "postqueue", kUnavailable);
   constexpr const char* kUsage =
       "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site";
@@ -196,6 +218,9 @@ int queue_main(int argc, char** argv, const std::string& config_directory) {
                                : mode == 'i' ? (*access)->flush(value)
                                              : (*access)->flush_site(lower(value));
   if (!flushed && flushed.error().code == Errc::config) return speaker.fatal(flushed.error().context);   // no site of ours
+  if (!flushed && flushed.error().code == Errc::refused) {
+    return Speaker{speaker.name, kNotPermitted}.fatal(flushed.error().context);
+  }
   return flushed ? 0 : speaker.fatal("Cannot flush mail queue - " + flushed.error().context);
 }
 
@@ -232,13 +257,12 @@ int super_main(int argc, char** argv, const std::string& config_directory) {
   }
   bool requested = false;
   for (const SuperRequest::Step& step : request.steps) requested = requested || step.requested;
-  if (!requested || !maintenance.empty()) {
-    speaker.info((maintenance.empty() ? "no operation given" : maintenance) +
-                 ": nothing to check or purge: the queue is a database that repairs itself at start");
-  }
-  if (!requested) return 0;
   const Result<Setup> setup = read_setup(directory);
   if (!setup) return speaker.fatal(setup.error().context);
+  if (!requested || !maintenance.empty()) {
+    if (const int failed = check_structure(speaker, setup->queue_directory)) return failed;
+  }
+  if (!requested) return 0;
   const Result<std::unique_ptr<QueueAccess>> access = QueueAccess::open(setup->queue_directory);
   if (!access) return speaker.fatal(access.error().context);
   for (SuperRequest::Step& step : request.steps) {

@@ -20,9 +20,9 @@ constexpr std::array<Link, 9> kLinks = {{
     {"postconf", "conf", ""},
     {"postmap", "map", ""},
     {"postalias", "alias", ""},
-    {"newaliases", "alias", ""},
+    {"newaliases", "sendmail", "-bi"},
     {"postqueue", "queue", ""},
-    {"mailq", "queue", "-p"},
+    {"mailq", "sendmail", "-bp"},
     {"postsuper", "super", ""},
     {"postcat", "cat", ""},
     {"sendmail", "sendmail", ""},
@@ -66,7 +66,7 @@ Invocation parse_invocation(const std::vector<std::string>& argv, const char* ma
   } else if (self == "postfix") {
     out.program = self;
   }
-  if (out.tool != "sendmail" && !take_directory(out.arguments, out.config_directory)) {
+  if (out.program != "sendmail" && !take_directory(out.arguments, out.config_directory)) {
     out.problem = "option -c needs a directory";
     return out;
   }

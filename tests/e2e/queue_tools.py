@@ -174,6 +174,39 @@ queue_run_delay = 300s
         subjects = sorted(re.search(rb"number (\d)", m.content).group(1) for m in self.next.messages)
         self.assertEqual(subjects, [b"0", b"3", b"4"])
 
+    def test_salvage(self):
+        """A message whose content is damaged on disk is left out; all others are saved under their ids."""
+        ids = self.deferred(20) + self.deferred_more(40000)
+        self.assertIn("the mail system is running", self.instance.command("super", "-s").stderr)
+        self.instance.stop()
+        try:
+            self.assertIn("all messages are readable: 21 messages", self.instance.command("super", "-s").stderr)
+            database = os.path.join(self.instance.queue, "store", "queue.mdb")
+            with open(database, "r+b") as file:
+                data = file.read()
+                places = [match.start() for match in re.finditer(b"body of 7\r\n", data)]
+                self.assertTrue(places)
+                for place in places:
+                    file.seek(place)
+                    file.write(b"BODY")
+            done = self.instance.command("super", "-s", check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("lost: " + ids[7], done.stderr)
+            self.assertIn("Saved: 20 messages", done.stderr)
+            self.assertTrue([name for name in os.listdir(self.instance.queue) if name.startswith("store.damaged.")])
+        finally:
+            self.instance.start()
+        self.assertEqual(self.queue("deferred"), sorted(ids[:7] + ids[8:]))
+        self.next.replies.clear()
+        self.instance.command("flush")
+        self.next.wait(20)
+
+    def deferred_more(self, size):
+        """One more message, of that size."""
+        one = self.queue_id(self.submit(MAIL % (99, 99) + b"x" * 76 + b"\r\n" + b"y" * size + b"\r\n"))
+        wait_until(lambda: one in self.queue("deferred"), 15, "deferred")
+        return [one]
+
     def test_links_with_postfix_names(self):
         ids = self.deferred(1)
         for name, arguments, expected in (("mailq", [], ids[0]), ("postqueue", ["-p"], ids[0]), ("postcat", ["-q", ids[0]], "number 0"),

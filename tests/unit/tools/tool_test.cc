@@ -40,7 +40,7 @@ TEST_CASE("tools: the command line names directory and command", "[tools]") {
 
 TEST_CASE("tools: links are commands of their own", "[tools]") {
   CHECK(text({"/usr/sbin/postconf", "-c", "/d", "-n", "x"}) == "postconf:/d:conf|-n|x");
-  CHECK(text({"mailq"}) == "mailq:/etc/postfix:queue|-p");
+  CHECK(text({"mailq"}) == "mailq:/etc/postfix:sendmail|-bp");
   CHECK(text({"postfix", "-c", "/d", "reload"}) == "postfix:/d:reload");
   CHECK(text({"sendmail", "-C", "/d", "-c", "x"}) == "sendmail:/etc/postfix:sendmail|-C|/d|-c|x");
 }
