@@ -19,9 +19,8 @@ struct NotYet {
   std::string_view name;
   bool refuse;
 };
-constexpr std::array<NotYet, 5> kNotYet = {{
+constexpr std::array<NotYet, 4> kNotYet = {{
     {"smtp_per_request_deadline", false},
-    {"smtpd_proxy_filter", true},
     {"smtpd_sasl_auth_enable", true},
     {"smtpd_tls_auth_only", false},   // no AUTH is offered at all
     {"syslog_facility", false},

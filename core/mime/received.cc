@@ -11,7 +11,8 @@ Header make_received(const ReceivedFacts& facts) {
   if (!facts.authenticated_sender.empty()) {
     value.append(fmt::format("\n\t(Authenticated sender: {})", facts.authenticated_sender));
   }
-  value.append(fmt::format("\n\tby {} ({}) with {} id {}", facts.host, facts.mail_name, facts.protocol, facts.queue_id));
+  value.append(fmt::format("\n\tby {} ({}) with {}", facts.host, facts.mail_name, facts.protocol));
+  if (!facts.queue_id.empty()) value.append(" id ").append(facts.queue_id);   // none in front of a proxy filter
   if (facts.recipient.empty()) {
     value.append(";\n\t");
   } else {

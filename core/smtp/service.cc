@@ -210,7 +210,21 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
 
   // Ignoring these would change what is accepted.
   if (params.smtpd_sasl_auth_enable) open.error("smtpd_sasl_auth_enable", "SASL authentication is not supported yet");
-  if (!params.smtpd_proxy_filter.empty()) open.error("smtpd_proxy_filter", "before-queue proxy filters are not supported yet");
+  if (!params.smtpd_proxy_filter.empty()) {
+    ProxySettings proxy;
+    auto place = parse_proxy_place(params.smtpd_proxy_filter, params.queue_directory);
+    if (place) proxy.at = std::move(*place);
+    else open.error("smtpd_proxy_filter", place.error().context);
+    const auto value = [&](const char* name) { return parts.config->value(name, parts.service).value_or(""); };
+    proxy.helo = value("smtpd_proxy_ehlo");
+    if (const auto time = config::parse_time(value("smtpd_proxy_timeout")); time && time->count() > 0) proxy.timeout = *time;
+    else open.error("smtpd_proxy_timeout", "bad time value: " + value("smtpd_proxy_timeout"));
+    for (const std::string& word : words_of(value("smtpd_proxy_options"))) {
+      if (iequals(word, "speed_adjust")) proxy.speed_adjust = true;
+      else open.error("smtpd_proxy_options", "unknown option: " + word);
+    }
+    context->proxy = std::move(proxy);
+  }
 
   // Cleanup's parameters are those of main.cf: an smtpd service's -o does not reach it.
   auto rewriting = rewrite::Cleanup::make(parts.config->params(), parts.router, *parts.tables);

@@ -22,6 +22,7 @@
 #include "core/rewrite/cleanup.h"
 #include "core/rewrite/router.h"
 #include "core/smtp/anvil.h"
+#include "core/smtp/proxy_filter.h"
 #include "core/smtp/sink.h"
 
 namespace millrace::smtp {
@@ -74,6 +75,7 @@ struct ServiceContext {
   std::shared_ptr<const rewrite::Router> router;
   std::shared_ptr<const rewrite::Cleanup> rewriting;
   unsigned notify = 0;               // notify_classes that sessions tell the postmaster about; see transcript.h
+  std::optional<ProxySettings> proxy;   // smtpd_proxy_filter: messages go there and not to the sink
   bool address_mappings = true;      // false: receive_override_options has no_address_mappings
   std::optional<Anvil> anvil;
   std::uint32_t session_limit = 0;   // maxproc over all processes; 0: none

@@ -125,6 +125,13 @@ class Session {
   std::optional<Reply> settle_recipients(mime::Envelope& envelope) const;
   Reply rewriting_failed(const Error& error) const;
 
+  // session_filter_proxy.cc: a filter that takes the message in the queue's place
+  std::optional<Reply> proxy_open();
+  std::optional<Reply> proxy_say(const std::string& command, int wanted);
+  std::optional<Reply> proxy_recipient(std::string_view command);
+  Reply proxy_message(mime::Message& message);
+  Reply proxy_failed(const Error& error);
+
   // session_proxy.cc
   Reply xclient(const Input& input);
   Reply xforward(const Input& input);

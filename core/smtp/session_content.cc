@@ -41,6 +41,9 @@ std::optional<Reply> Session::begin_content(DataDecoder::Form form, const Input&
     note_outcome(verdict);
     if (verdict.refuses()) return refusal(verdict);
   }
+  if (current.proxy) {
+    if (std::optional<Reply> refused = proxy_say("DATA", 3)) return refused;
+  }
   const auto ends = bare_newline_ == BareNewline::no ? DataDecoder::LineEnds::lenient : DataDecoder::LineEnds::strict;
   current.content = std::make_unique<Content>(form, ends, params_.cleanup_replace_stray_cr_lf ? ' ' : '\r',
                                               service_.builder_limits, mime::Body(service_.sink->spool_directory()));
@@ -258,6 +261,7 @@ Reply Session::finish_message() {
     current.envelope.body = mime::BodyType::eight_bit;
   }
   message.headers.insert(message.headers.begin(), received());
+  if (service_.proxy) return proxy_message(message);
   const std::string& id = current.envelope.queue_id;
   if (mime::count_hops(message) >= static_cast<std::size_t>(params_.hopcount_limit)) {
     service_.cleanup_log.warning(id + ": message rejected: hopcount exceeded");

@@ -167,7 +167,7 @@ Reply Session::mail(const Input& input) {
   if (forwarded_ && !forwarded_->source.empty()) envelope.source = forwarded_->source;
   std::optional<Reply> reply = sticky_refusal();
   // Ahead of the filters, so that they know the queue ID.
-  if (!reply && !params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
+  if (!reply && !service_.proxy && !params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
     reply = Reply(451, "4.3.0", "Error: queue file write error");
   }
   if (!reply) {
@@ -180,6 +180,7 @@ Reply Session::mail(const Input& input) {
     end_transaction();
     return *reply;
   }
+  if (service_.proxy) current.commands.emplace_back(input.line);
   return Reply(250, "2.1.0", "Ok");
 }
 
@@ -248,7 +249,11 @@ Reply Session::rcpt(const Input& input) {
     note_outcome(verdict, &recipient);
     if (verdict.refuses()) return refusal(verdict, &recipient);
   }
-  if (!open_message("RCPT")) return Reply(451, "4.3.0", "Error: queue file write error");
+  if (service_.proxy) {
+    if (std::optional<Reply> refused = proxy_recipient(input.line)) return *refused;
+  } else if (!open_message("RCPT")) {
+    return Reply(451, "4.3.0", "Error: queue file write error");
+  }
   if (current.first_recipient.empty()) current.first_recipient = recipient.address;
   current.envelope.recipients.push_back(std::move(recipient));
   return Reply(250, "2.1.5", "Ok");

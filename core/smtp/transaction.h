@@ -11,6 +11,7 @@
 #include "core/mime/builder.h"
 #include "core/mime/envelope.h"
 #include "core/smtp/data_decoder.h"
+#include "core/smtp/proxy_filter.h"
 
 namespace millrace::smtp {
 
@@ -46,6 +47,8 @@ struct Transaction {
   std::vector<std::string> prepend;
   bool bdat = false;               // a BDAT was accepted
   std::unique_ptr<Content> content;
+  std::vector<std::string> commands;    // MAIL and RCPT as the client gave them, for a proxy filter
+  std::unique_ptr<ProxyFilter> proxy;   // open
 };
 
 }  // namespace millrace::smtp

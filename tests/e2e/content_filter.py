@@ -84,5 +84,47 @@ smtpd_recipient_restrictions = check_recipient_access inline:{ {direct@dest.exam
         self.wait_log(r"NOQUEUE: filter: RCPT from .* triggers FILTER smtp:")
 
 
+class BeforeQueue(case.Case):
+    """smtpd_proxy_filter: the filter's replies are the client's; with and without speed_adjust."""
+    MAIN = """smtpd_proxy_filter = 127.0.0.1:FEED
+smtpd_proxy_timeout = 5s
+smtpd_milters =
+"""
+    MASTER = """127.0.0.1:BACK inet n - n - - smtpd -o smtpd_proxy_filter= -o smtpd_authorized_xforward_hosts=127.0.0.0/8
+127.0.0.1:ADJUST inet n - n - - smtpd -o smtpd_proxy_options=speed_adjust
+127.0.0.1:NOBODY inet n - n - - smtpd -o smtpd_proxy_filter=127.0.0.1:1
+"""
+
+    @classmethod
+    def prepare(cls):
+        feed, back, cls.adjust, cls.nobody = free_port(), free_port(), free_port(), free_port()
+        cls.relay = Relay(feed, back)
+        cls.addClassCleanup(cls.relay.close)
+        cls.MAIN = cls.MAIN.replace("FEED", str(feed))
+        cls.MASTER = cls.MASTER.replace("BACK", str(back)).replace("ADJUST", str(cls.adjust)).replace("NOBODY", str(cls.nobody))
+
+    def message(self, port, content=MAIL):
+        client = case.Client(port)
+        self.addCleanup(client.close)
+        return client.message(content)
+
+    def test_passes_through(self):
+        for port in (self.instance.port, self.adjust):
+            self.next.clear()
+            del self.relay.xforward[:]
+            self.assertIn("250 2.0.0 Ok: queued as", self.message(port, MAIL + b".dot\r\n..\r\n" + b"x" * 70 * 1024 + b"\r\n"))
+            got = self.next.wait(1)[0]
+            names = [h.split(b":")[0] for h in got.headers()]
+            self.assertEqual(names[:3], [b"Received", b"X-Scanned", b"Received"])
+            self.assertNotIn(b" id ", got.headers()[2].split(b"\tfor")[0])
+            self.assertTrue(got.body().endswith(b"\r\n.dot\r\n..\r\n" + b"x" * 70 * 1024 + b"\r\n"))
+            self.assertIn("IDENT=[UNAVAILABLE]", " ".join(self.relay.xforward))
+        self.wait_log(r"NOQUEUE: proxy-accept: END-OF-MESSAGE: 250 2.0.0 Ok: queued as")
+
+    def test_nobody_there(self):
+        self.assertEqual(self.message(self.nobody), "451 4.3.0 Error: queue file write error")
+        self.wait_log(r"warning: proxy 127.0.0.1:1: connect: ")
+
+
 if __name__ == "__main__":
     case.main()

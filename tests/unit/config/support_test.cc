@@ -22,7 +22,7 @@ constexpr const char* kRefused = ": not supported yet; without it mail would be 
 
 TEST_CASE("config support: harmless names warn, others refuse", "[config][support]") {
   CHECK(findings_of("biff = no\n") == "warning: /c/main.cf, line 2: biff: not acted on\n");
-  for (const char* name : {"smtpd_proxy_filter", "smtp_sasl_password_maps", "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol"}) {
+  for (const char* name : {"smtp_sasl_password_maps", "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol"}) {
     CAPTURE(name);
     const std::string text = findings_of(std::string(name) + " = x\n");
     CHECK(text.substr(0, 8 + 19 + std::string(name).size()) == "fatal: /c/main.cf, line 2: " + std::string(name));
