@@ -131,6 +131,7 @@ class Session {
   std::optional<Reply> proxy_recipient(std::string_view command);
   Reply proxy_message(mime::Message& message);
   Reply proxy_failed(const Error& error);
+  void log_proxy(const char* what, const Reply& reply) const;
 
   // session_proxy.cc
   Reply xclient(const Input& input);

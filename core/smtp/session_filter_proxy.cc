@@ -15,12 +15,21 @@ Reply Session::proxy_failed(const Error& error) {
   return Reply(451, "4.3.0", "Error: queue file write error");
 }
 
+void Session::log_proxy(const char* what, const Reply& reply) const {
+  const mime::Envelope& envelope = transaction_->envelope;
+  std::string line = fmt::format("{}: {}: {}; from=<{}>", what, where_, reply.one_line(), envelope.sender);
+  if (!envelope.recipients.empty()) line += fmt::format(" to=<{}>", envelope.recipients.back().address);
+  line += " proto=" + facts_.protocol;
+  if (!facts_.helo_name.empty()) line += fmt::format(" helo=<{}>", facts_.helo_name);
+  log_.info(line);
+}
+
 // The reply when it is not of the class wanted.
 std::optional<Reply> Session::proxy_say(const std::string& command, int wanted) {
   const Result<Reply> reply = transaction_->proxy->ask(command);
   if (!reply) return proxy_failed(reply.error());
   if (reply->code / 100 == wanted) return {};
-  log_event(log_, "proxy-reject", reply->one_line());
+  log_proxy("proxy-reject", *reply);
   Reply out = *reply;
   if (out.code < 400) out = Reply(451, "4.3.0", "Error: queue file write error");   // a success where none was due
   return out;
@@ -84,7 +93,7 @@ Reply Session::proxy_message(mime::Message& message) {
   const Result<Reply> reply = current.proxy->send_message(message);
   if (!reply) return proxy_failed(reply.error());
   if (reply->code / 100 != 2 && reply->code < 400) return proxy_failed({Errc::protocol, "reply to end of data: " + reply->one_line()});
-  log_event(log_, reply->code / 100 == 2 ? "proxy-accept" : "proxy-reject", reply->one_line());
+  log_proxy(reply->code / 100 == 2 ? "proxy-accept" : "proxy-reject", *reply);
   current.proxy->quit();
   return *reply;
 }
