@@ -57,8 +57,8 @@ void Scheduler::work(Transport& transport, Destination& destination, Batch batch
     transport.leave(destination);
     // Another destination's turn: it gets the place when the connection is out of the way.
     if (stopping_ || transport.next() != &destination) break;
-    warn_of_clog(transport, destination);
     batch = std::move(transport.pick()->batch);
+    warn_of_clog(transport, destination);
   }
   batch = {};
   // The place is kept until the connection is closed or put by: the next hop may count connections.

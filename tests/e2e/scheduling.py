@@ -169,13 +169,13 @@ class Clogged(case.Case):
     MAIN = "qmgr_message_active_limit = 10\nqmgr_clog_warn_time = 60s\nin_flow_delay = 0\nrelay_destination_concurrency_limit = 1\n"
 
     def test_a_destination_that_fills_the_active_queue_is_named(self):
-        self.next.delay = 0.1
+        self.next.delay = 1
         self.addCleanup(setattr, self.next, "delay", 0)
-        for _ in range(10):
+        for _ in range(6):
             self.submit(CONTENT)
         self.wait_log(r"qmgr\[\d+\]: warning: mail for \[127\.0\.0\.1\]:%d is using up \d+ of \d+ active queue entries" % self.next.port)
         self.wait_log(r"warning: you may need to increase the main\.cf relay_destination_concurrency_limit from 1")
-        self.next.wait(10, 10)
+        self.next.wait(6, 20)
 
 
 if __name__ == "__main__":
