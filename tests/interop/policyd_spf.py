@@ -75,12 +75,27 @@ def questions():
                "helo_name=%s\nsender=%s\nrecipient=rcpt@dest.example\ninstance=%d.%d\n\n" % (client, helo, sender, os.getpid(), number))
 
 
+def program(port, config):
+    """policyd-spf with the name server of the zone, for whichever of the two DNS libraries it finds."""
+    return """import sys
+try:
+    import dns.resolver
+    dns.resolver.default_resolver = dns.resolver.Resolver(configure=False)
+    dns.resolver.default_resolver.nameservers, dns.resolver.default_resolver.port = ["127.0.0.1"], %d
+except ImportError:
+    import DNS
+    DNS.defaults["server"], DNS.defaults["port"] = ["127.0.0.1"], %d
+sys.argv = ["policyd-spf", %r]
+import spf_engine.policyd_spf
+spf_engine.policyd_spf.main()
+""" % (port, port, config)
+
+
 class Theirs:
     """policyd-spf on standard input, with its name server pointed at the zone."""
 
     def __init__(self, root, port, config):
-        code = ("import DNS; DNS.defaults['server'] = ['127.0.0.1']; DNS.defaults['port'] = %d; import sys; sys.argv = ['policyd-spf', %r]\n"
-                "import spf_engine.policyd_spf; spf_engine.policyd_spf.main()" % (port, config))
+        code = program(port, config)
         path = os.path.join(root, "usr/lib/python3/dist-packages")
         self.process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, env=dict(os.environ, PYTHONPATH=path))

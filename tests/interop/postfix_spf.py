@@ -21,7 +21,7 @@ from case import Client  # noqa: E402
 from instance import free_port, wait_until  # noqa: E402
 from next_hop import NextHop  # noqa: E402
 from policyd import Policyd  # noqa: E402
-from policyd_spf import ZONE, meant  # noqa: E402
+from policyd_spf import ZONE, meant, program  # noqa: E402
 
 CLIENTS = ("192.0.2.1", "198.51.100.1", "IPV6:2001:db8::1")
 HELOS = ("host.example", "fail.example", "none.example")
@@ -38,7 +38,9 @@ relayhost = [127.0.0.1]:%(hop)d
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 smtpd_authorized_xclient_hosts = 127.0.0.1
-smtpd_relay_restrictions =
+smtpd_relay_restrictions = reject_unauth_destination
+relay_domains = dest.example
+relay_transport = smtp:[127.0.0.1]:%(hop)d
 smtpd_client_connection_rate_limit = 0
 smtpd_error_sleep_time = 0
 smtpd_hard_error_limit = 1000
@@ -91,6 +93,9 @@ class Postfix:
         subprocess.run(["postfix", "-c", self.config, "stop"], stdout=self.log, stderr=self.log, check=False)
         self.process.wait(20)
         self.log.close()
+        if os.environ.get("INTEROP_LOG"):
+            with open(self.work + "/log", encoding="utf-8", errors="replace") as file:
+                sys.stderr.write(file.read())
         shutil.rmtree(self.work, ignore_errors=True)
 
 
@@ -129,19 +134,18 @@ def main():
     daemon = Policyd(binary, ZONE, config="")
     work = daemon.work
     ours = script(work + "/ours", "#!/bin/sh\nexec %s '%s'\n" % (" ".join(daemon.arguments), daemon.filter))
-    python = script(work + "/theirs", "#!%s\nimport sys; sys.path.insert(0, %r); import DNS; DNS.defaults['server'] = ['127.0.0.1']; "
-                    "DNS.defaults['port'] = %d; sys.argv = ['policyd-spf', %r]\nimport spf_engine.policyd_spf; spf_engine.policyd_spf.main()\n"
-                    % (sys.executable, theirs, daemon.dns.port, daemon.config))
+    python = script(work + "/theirs", "#!/usr/bin/python3\nimport sys; sys.path.insert(0, %r)\n" % theirs
+                    + program(daemon.dns.port, daemon.config))
     os.chmod(daemon.socket, 0o666)
     ports = {"millrace, socket": free_port(), "millrace, spawn": free_port(), "policyd-spf": free_port()}
     master = SMTPD % (ports["millrace, socket"], daemon.socket)
-    for name, service, program in (("millrace, spawn", "ours", ours), ("policyd-spf", "theirs", python)):
-        master += SMTPD % (ports[name], "private/" + service) + "%s unix - n n - 0 spawn user=nobody argv=%s\n" % (service, program)
+    for name, service, command in (("millrace, spawn", "ours", ours), ("policyd-spf", "theirs", python)):
+        master += SMTPD % (ports[name], "private/" + service) + "%s unix - n n - 0 spawn user=nobody argv=%s\n" % (service, command)
     postfix = Postfix(master, hop.port)
     different = asked = 0
     try:
         for port in ports.values():
-            wait_until(lambda p=port: listens(p), 20, "Postfix on port %d" % port)
+            wait_until(lambda p=port: listens(p), 10, "Postfix on port %d" % port)
         for client, helo, sender in itertools.product(CLIENTS, HELOS, SENDERS):
             answers = {name: ask(port, client, helo, sender, hop) for name, port in ports.items()}
             asked += 1
