@@ -270,7 +270,8 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
 }
 
 Status Run::result_restrictions(const std::string& source, std::string_view value, const Subject& about, Ok ok) {
-  auto owned = std::make_shared<const Program>(compile_result(rules_, source, value));
+  const std::string place = datum_ == kScriptDatum ? source + ": " : "";
+  auto owned = std::make_shared<const Program>(compile_result(rules_, source, value, place));
   descent_.program = owned.get();
   descent_.owned = std::move(owned);
   descent_.subject = about;

@@ -290,12 +290,12 @@ class Compiler {
 
 }  // namespace
 
-Program compile_result(const Rules& rules, const std::string& source, std::string_view text) {
+Program compile_result(const Rules& rules, const std::string& source, std::string_view text, const std::string& place) {
   Program program;
   // A step that says `why`, in lines, when it is reached: what stands before it may decide.
   const auto push = [&](Step step, const Word& word, std::string why) {
     step.word = &word;
-    step.text = std::move(why);
+    step.text = place + std::move(why);
     program.steps.push_back(std::move(step));
   };
   if (text.find(':') != std::string_view::npos) {

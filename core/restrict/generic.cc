@@ -63,7 +63,7 @@ Status Run::check_foreign(const Step& step) {
   if (!answer) return config_error(answer.error().context);
   // An empty answer is no decision of anybody; in a table it would be taken for OK.
   if (parse_access_result(answer->action).kind == AccessKind::empty) return config_error(answer->where + ": empty result");
-  datum_ = "script";
+  datum_ = kScriptDatum;
   return result(answer->where, answer->action, subject(), Ok::counts);
 }
 

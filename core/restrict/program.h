@@ -86,8 +86,9 @@ struct Rules {
 };
 
 // The right-hand side of an access table (`source`): words and classes, but no tables and services, which must
-// be open since start-up.  What is wrong with it is said by the step that stands there, when it is reached.
-Program compile_result(const Rules& rules, const std::string& source, std::string_view text);
+// be open since start-up.  What is wrong with it is said by the step that stands there, when it is reached,
+// behind `place` ("policy.lua:3: " for a script's answer, "" for a table's).
+Program compile_result(const Rules& rules, const std::string& source, std::string_view text, const std::string& place);
 
 // All lists of a service.  nullptr when there are errors in `findings`.
 std::shared_ptr<const Rules> compile(const Environment& environment, config::Findings& findings);

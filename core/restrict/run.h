@@ -254,6 +254,7 @@ class Run {
   std::vector<const Program*> lists_;    // that run for this command, in order; nullptr: something else in between
   std::size_t list_ = 0;                 // the one that runs
   std::vector<const Step*> seen_ahead_;
+  static constexpr std::string_view kScriptDatum = "script";
   std::string datum_;                    // what a table was asked about, for messages
   std::string forbidden_;                // what to say of an OK that must not be
   std::size_t failed_service_ = 0;       // depth of the list whose policy service failed; 0: none

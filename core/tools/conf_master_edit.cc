@@ -31,7 +31,7 @@ struct Request {
 // One logical line, syntax alone: what it means is looked at when it is used.
 std::optional<config::Service> parse_entry(const std::string& text) {
   config::Findings findings;
-  auto parsed = config::parse_master_cf(text + "\n", "", false, findings);
+  auto parsed = config::parse_master_cf(std::string(trim(text)) + "\n", "", false, findings);
   if (parsed.size() != 1 || findings.has_errors()) return {};
   return std::move(parsed[0]);
 }

@@ -1,5 +1,6 @@
 """A milter for tests: one thread a connection, answers by event as it is told, keeps what it saw."""
 import os
+import select
 import socket
 import struct
 import threading
@@ -21,7 +22,7 @@ class MilterPeer:
         self.answer = answer or (lambda event, data, number: CONTINUE)
         self.options = struct.pack(">III", 6, actions, protocol)
         self.events, self.connections, self.open, self.most_open = [], 0, 0, 0
-        self.lock = threading.Lock()
+        self.lock, self.socks = threading.Lock(), []
         self.up()
 
     @property
@@ -50,9 +51,17 @@ class MilterPeer:
             with self.lock:
                 self.connections += 1
                 self.open += 1
-                self.most_open = max(self.most_open, self.open)
+                self.socks.append(sock)
+                self.most_open = max(self.most_open, sum(map(self.in_use, self.socks)))
                 number = self.connections
             threading.Thread(target=self.serve, args=(sock, number), daemon=True).start()
+
+    @staticmethod
+    def in_use(sock):
+        """Not when the other side has closed it, whether our thread has seen that yet or not."""
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP)
+        return not poll.poll(0)
 
     def serve(self, sock, number):
         stream = sock.makefile("rb")
@@ -78,6 +87,7 @@ class MilterPeer:
         finally:
             with self.lock:
                 self.open -= 1
+                self.socks.remove(sock)
             stream.close()
             sock.close()
 

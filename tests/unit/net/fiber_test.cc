@@ -217,6 +217,7 @@ TEST_CASE("net cancel_all: wakes every waiter, and each later wait fails at once
           "[net][cancel]") {
   Loop loop;
   int canceled = 0, offloaded = 0;
+  std::atomic<bool> told = false;
   for (int i = 0; i < 50; ++i) {
     REQUIRE(loop.spawn(Stack::session, [&] {
       Event event;
@@ -233,6 +234,7 @@ TEST_CASE("net cancel_all: wakes every waiter, and each later wait fails at once
   REQUIRE(loop.spawn(Stack::session, [&] {  // work on the pool is waited for all the same
     int local = 0;
     offload([&] {
+      while (!told) std::this_thread::sleep_for(1ms);
       std::this_thread::sleep_for(20ms);
       local = 1;
     });
@@ -242,6 +244,7 @@ TEST_CASE("net cancel_all: wakes every waiter, and each later wait fails at once
   REQUIRE(loop.spawn(Stack::session, [&] {
     (void)sleep_until(Deadline::after(1ms));
     loop.cancel_all();
+    told = true;
   }));
   loop.run();
   CHECK(canceled == 100);

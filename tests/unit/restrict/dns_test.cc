@@ -108,7 +108,7 @@ TEST_CASE("restrictions: what a DNS list is answered with", "[restrict][dnsbl]")
   CHECK(reply("default_rbl_reply = 550 5.7.2 $client $reverse_client_name $helo_name $sender_name at $sender_domain to $recipient "
               "by $rbl_domain: $rbl_txt ${rbl_reason?yes}\n") ==
         "550 5.7.2 client.example[192.0.2.10] client.example helo.example a at s.example to b@dest.example by rbl.example: because yes");
-  CHECK(reply("default_rbl_reply = 450 $sender $sender_name $sender_domain.\n", "") == "450 4.7.1 <> <> <>.");
+  CHECK(reply("default_rbl_reply = 450 $sender $sender_name $sender_domain.\n", "") == "450 4.7.1 <> <> .");
   CHECK(reply("default_rbl_reply = 450\n") == "450 4.7.1 Service unavailable");
   CHECK(reply("default_rbl_reply = 250 Ok\n") == "450 4.7.1 Service unavailable");
   CHECK(reply("default_rbl_reply = 550 $nonsense\n") == "450 4.7.1 Service unavailable");

@@ -33,7 +33,7 @@ TEST_CASE("restrict verify: a sender that cannot be answered", "[restrict][verif
 
 TEST_CASE("restrict verify: codes, texts and actions of main.cf", "[restrict][verify]") {
   RestrictBench bench(
-      "smtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
+      "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
       "unverified_recipient_reject_code = 550\nunverified_recipient_defer_code = 451\n"
       "unverified_recipient_reject_reason = Address lookup failed\n");
   CHECK(ask(bench, Status::bounced, "no such user") ==
@@ -47,12 +47,12 @@ TEST_CASE("restrict verify: codes, texts and actions of main.cf", "[restrict][ve
 
 TEST_CASE("restrict verify: refused at once, or accepted to look at the log", "[restrict][verify]") {
   RestrictBench at_once(
-      "smtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
+      "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
       "unverified_recipient_tempfail_action = defer\n");
   at_once.known = smtp::Verified{Status::deferred, "later"};
   at_once.mail("s@sender.example");
   CHECK(at_once.rcpt("r@elsewhere.example").substr(0, 9) == "450 4.1.1");
-  RestrictBench accepts("smtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
+  RestrictBench accepts("smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\n"
                         "unverified_recipient_reject_code = 250\n");
   CHECK(ask(accepts, Status::bounced, "no such user") == "ok");
 }
