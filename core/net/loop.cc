@@ -67,11 +67,10 @@ void Loop::Impl::wake_up() {
   (void)!::write(wake_fd, &one, sizeof one);
 }
 
+// All of it under the lock: a loop that is awake may run the task at once, and end with it.
 void Loop::Impl::post(std::function<void()> task) {
-  {
-    const std::lock_guard lock(tasks_mutex);
-    tasks.push_back(std::move(task));
-  }
+  const std::lock_guard lock(tasks_mutex);
+  tasks.push_back(std::move(task));
   if (asleep.exchange(false)) wake_up();
 }
 
@@ -149,6 +148,7 @@ Loop::Impl::~Impl() {
     remote->loop = nullptr;
   }
   tasks.clear();   // what they hold may want the loop
+  const std::lock_guard last(tasks_mutex);   // whoever posts or stops has left
   this_loop = outer;
   ::close(wake_fd);
   ::close(epoll);
@@ -171,6 +171,7 @@ void Loop::run() {
 }
 
 void Loop::stop() {
+  const std::lock_guard lock(impl_->tasks_mutex);
   impl_->stop_wanted = true;
   impl_->wake_up();
 }

@@ -23,6 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     params.relay_domains = "a.b";
     params.empty_address_recipient = "MAILER-DAEMON";
     params.inet_interfaces = "127.0.0.1";
+    params.address_verify_local_transport = params.address_verify_virtual_transport = "smtp";
+    params.address_verify_relay_transport = params.address_verify_default_transport = "smtp";
     params.local_transport = params.virtual_transport = params.relay_transport = params.default_transport = "smtp";
     return rewrite::Router::make(nullptr, params, tables).value();
   }();
