@@ -9,7 +9,7 @@ packages="
   clang libclang-rt-14-dev libmilter-dev
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
   opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks pflogsumm python3-dkim mandoc
-  postfix-policyd-spf-python postfix-policyd-spf-perl bsd-mailx cron mailgraph fail2ban
+  postfix-policyd-spf-python postfix-policyd-spf-perl bsd-mailx cron
 "
 # The unprivileged user for machines without Postfix's.
 getent passwd millrace > /dev/null || useradd --system --user-group --no-create-home --home-dir /nonexistent \
