@@ -40,12 +40,23 @@ class DnsZone:
         self.zone = {name.lower().rstrip("."): entries for name, entries in zone.items()}
         self.silent = silent       # answer nothing at all
         self.asked = 0
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = self.pair()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
         for target in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=target, daemon=True).start()
+
+    @staticmethod
+    def pair():
+        """One port that is free for both; the one found for UDP may be in use, or waiting, as a TCP port."""
+        for attempt in range(100):
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            udp.bind(("127.0.0.1", 0))
+            try:
+                return udp, socket.create_server(udp.getsockname())
+            except OSError:
+                udp.close()
+                if attempt == 99:
+                    raise
 
     def close(self):
         for sock in (self.udp, self.tcp):
