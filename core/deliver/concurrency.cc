@@ -10,7 +10,7 @@
 namespace millrace::deliver {
 
 namespace {
-// Sums of 1/n for n steps must reach 1.
+// n failed cohorts of 1/n must reach 1.
 constexpr double kEpsilon = 1e-4;
 
 std::optional<double> parse_positive(std::string_view text) {
@@ -66,6 +66,9 @@ void ConcurrencyWindow::revive() {
   good_ = bad_ = cohorts_ = 0;
 }
 
+// A sum is rounded by half a step, as the scheduler of Postfix does: 1/n n times is 1 whatever the last bit says, and
+// after each growth the first failure costs two where a failure counts 1.  That second one is what keeps the window
+// close to what the destination takes; without it a sink that takes 3 sees up to 8.
 void ConcurrencyWindow::success(std::size_t busy) {
   cohorts_ = 0;
   if (dead()) return revive();
@@ -73,8 +76,9 @@ void ConcurrencyWindow::success(std::size_t busy) {
   if (size_ >= busy + std::max<std::size_t>(rules_->initial, 1)) return;
   // At the limit nothing is saved up for later.
   if (rules_->limit > 0 && size_ >= rules_->limit) return;
-  good_ += rules_->positive.at(size_);
-  while (good_ + kEpsilon >= 1) {
+  const double step = rules_->positive.at(size_);
+  good_ += step;
+  while (step > 0 && good_ + step / 2 >= 1) {
     good_ -= 1;
     bad_ = 0;
     if (rules_->limit == 0 || size_ < rules_->limit) ++size_;
@@ -88,8 +92,9 @@ void ConcurrencyWindow::failure() {
     size_ = 0;
     return;
   }
-  bad_ -= rules_->negative.at(size_);
-  while (bad_ + kEpsilon < 0) {
+  const double step = rules_->negative.at(size_);
+  bad_ -= step;
+  while (step > 0 && bad_ - step / 2 < 0) {
     bad_ += 1;
     good_ = 0;
     if (size_ > 1) --size_;

@@ -59,6 +59,7 @@ void Scheduler::work(Transport& transport, Destination& destination, Batch batch
     if (stopping_ || transport.next() != &destination) break;
     batch = std::move(transport.pick()->batch);
     warn_of_clog(transport, destination);
+    dispatch(transport);   // the window may have grown by more than this worker's own place
   }
   batch = {};
   // The place is kept until the connection is closed or put by: the next hop may count connections.

@@ -86,14 +86,16 @@ trace unix - - n - - smtp -v
         self.assertLess(time.monotonic() - begin, 5)
         self.slow.wait(40, 40)
         self.assertEqual(self.slow.most, 3)
-        # As seen from there: how many are open when one comes.
-        settled = self.slow.seen[10:]
-        # Several deliveries that end together open the window for a moment; it is far from its limit of 20.
-        self.assertLessEqual(sorted(settled)[len(settled) // 2], 6, self.slow.seen)
-        self.assertLessEqual(max(settled), 10, self.slow.seen)
         windows = [int(w) for w in re.findall(r"queue smtp/\[127\.0\.0\.1\]:%d: limit 20 window (\d+)" % self.slow.port,
                                               self.instance.log_text())]
-        self.assertGreaterEqual(min(windows), 1, windows)
+        # It settles at 2 to 4 and looks at 5 now and then, as Postfix's does; at the end, when little waits, it grows.
+        settled = windows[:-18]
+        self.assertGreater(len(settled), 20, windows)
+        self.assertGreaterEqual(sum(2 <= window <= 4 for window in settled) / len(settled), 0.65, windows)
+        self.assertLessEqual(max(settled), 6, windows)
+        self.assertGreaterEqual(min(settled), 2, windows)   # 0: the destination was given up
+        # As seen from there: how many are open when one comes.
+        self.assertLessEqual(max(self.slow.seen), 7, self.slow.seen)
 
     def test_a_small_message_overtakes_a_list(self):
         big = self.send(*["u%d@list.example" % n for n in range(200)])     # 100 deliveries of 0.3 s, one at a time
