@@ -8,7 +8,8 @@ packages="
   liblua5.4-dev libexpected-dev libfmt-dev libcli11-dev nlohmann-json3-dev libidn2-dev catch2
   clang libclang-rt-14-dev libmilter-dev
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
-  opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks pflogsumm python3-dkim mandoc
+  opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks python3-dkim mandoc
+  pflogsumm mailgraph fail2ban
   postfix-policyd-spf-python postfix-policyd-spf-perl bsd-mailx cron
 "
 # The unprivileged user for machines without Postfix's.

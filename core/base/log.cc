@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 8 << 20;  // beyond it lines are dropped, and counted
 constexpr std::size_t kLineBytes = 16384;
+constexpr std::chrono::milliseconds kGather{5};   // for lines that can be written together
 
 // The buffer of one process and the thread that empties it.  Never destroyed: lines may be logged by
 // static destructors and by threads that outlive main.
@@ -34,9 +35,10 @@ class Writer {
   }
 
   void add(int priority, std::string line) {
+    const TimePoint now = options_.hold.count() > 0 ? SteadyClock::now() : TimePoint{};
     const std::lock_guard lock(mutex_);
     if (!options_.threaded) {
-      write_batch({{priority, std::move(line)}});
+      write_batch({{priority, std::move(line), now}});
       return;
     }
     if (bytes_ + line.size() > kBufferBytes) {
@@ -44,7 +46,7 @@ class Writer {
       return;
     }
     bytes_ += line.size();
-    lines_.emplace_back(priority, std::move(line));
+    lines_.push_back({priority, std::move(line), now});
     if (lines_.size() == 1) wake_.notify_one();
   }
 
@@ -60,19 +62,34 @@ class Writer {
   const Options& options() const { return options_; }
 
  private:
+  struct Line {
+    int priority;
+    std::string text;   // ends in a newline
+    TimePoint since;
+  };
+
   void run() {
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [this] { return !lines_.empty(); });
-      if (!hurry_) wake_.wait_for(lock, std::chrono::milliseconds(5), [this] { return hurry_; });
-      std::deque<std::pair<int, std::string>> batch;
-      batch.swap(lines_);
+      if (!hurry_) wake_.wait_for(lock, kGather, [this] { return hurry_; });
+      if (!hurry_ && options_.hold.count() > 0) {
+        wake_.wait_until(lock, lines_.front().since + options_.hold, [this] { return hurry_; });
+      }
+      std::deque<Line> batch;
+      if (hurry_ || options_.hold.count() == 0) {
+        batch.swap(lines_);
+      } else {
+        const TimePoint before = SteadyClock::now() - options_.hold;
+        for (; !lines_.empty() && lines_.front().since <= before; lines_.pop_front()) batch.push_back(std::move(lines_.front()));
+      }
       bytes_ = 0;
+      for (const Line& line : lines_) bytes_ += line.text.size();
       const unsigned long dropped = std::exchange(dropped_, 0);
       writing_ = true;
       lock.unlock();
       if (dropped != 0) {
-        batch.emplace_back(LOG_WARNING, fmt::format("warning: log: {} lines dropped\n", dropped));
+        batch.push_back({LOG_WARNING, fmt::format("warning: log: {} lines dropped\n", dropped), {}});
       }
       write_batch(batch);
       lock.lock();
@@ -81,13 +98,13 @@ class Writer {
     }
   }
 
-  void write_batch(const std::deque<std::pair<int, std::string>>& batch) {
+  void write_batch(const std::deque<Line>& batch) {
     options_.facility == Facility::syslog ? write_syslog(batch) : write_file(batch);
   }
 
-  void write_file(const std::deque<std::pair<int, std::string>>& batch) const {
+  void write_file(const std::deque<Line>& batch) const {
     std::string all;
-    for (const auto& [priority, line] : batch) all += line;
+    for (const Line& line : batch) all += line.text;
     for (std::size_t done = 0; done < all.size();) {
       const ssize_t n = ::write(options_.fd, all.data() + done, all.size() - done);
       if (n < 0 && errno == EAGAIN) {
@@ -101,10 +118,10 @@ class Writer {
     }
   }
 
-  void write_syslog(const std::deque<std::pair<int, std::string>>& batch) {
-    for (const auto& [priority, line] : batch) {
+  void write_syslog(const std::deque<Line>& batch) {
+    for (const Line& line : batch) {
       if (socket_ < 0) connect_syslog();
-      const std::string packet = fmt::format("<{}>{}", LOG_MAIL | priority, line);
+      const std::string packet = fmt::format("<{}>{}", LOG_MAIL | line.priority, line.text);
       if (socket_ >= 0 && ::send(socket_, packet.data(), packet.size() - 1, MSG_NOSIGNAL) < 0) {
         ::close(socket_);
         socket_ = -1;
@@ -126,7 +143,7 @@ class Writer {
   const Options options_;
   std::mutex mutex_;
   std::condition_variable wake_, empty_;
-  std::deque<std::pair<int, std::string>> lines_;  // text ends in a newline
+  std::deque<Line> lines_;
   std::size_t bytes_ = 0;
   unsigned long dropped_ = 0;
   bool writing_ = false, hurry_ = false;

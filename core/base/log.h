@@ -7,6 +7,7 @@
 // caller can let a peer forge a line.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,6 +21,9 @@ struct Options {
   int fd = 2;              // for file and standard_error: where to write; not closed
   std::string host;        // host name in each line of a file
   bool threaded = true;    // false: each line is written at once by its caller (the master, tools)
+  // How long a line waits before it is written.  The queue process lets the others' lines go first: readers of the
+  // log (pflogsumm) expect a message's "client=" or "uid=" before its "queue active".
+  std::chrono::milliseconds hold{0};
 };
 
 // Starts the writer of this process.  To be called again in each forked child (threads do not survive a

@@ -315,6 +315,7 @@ void QueueRole::stop(Deadline deadline) {
 int queue_main(const Setup& setup, int channel, int commands) {
   log::Options options = setup.log_options;
   options.threaded = !setup.dry_run;
+  options.hold = std::chrono::milliseconds(30);
   log::open(options);
   auto* role = new QueueRole(setup, channel, commands);   // never destroyed, as the front
   if (!role->prepare()) return 1;

@@ -1,6 +1,7 @@
 #include "core/deliver/smtp_agent.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/strings.h"
 
@@ -105,6 +106,7 @@ struct SmtpAgent::Run {
   bool with_fallback = false;               // smtp_fallback_relay was to be tried, too
   std::vector<net::Endpoint> tried;
   TlsPolicy policy;
+  std::vector<std::string> unsaid;          // answers that are logged only if another host is asked
 
   // Recipients that another host may still take: not answered yet, or put off.
   std::vector<std::size_t> open_positions() const {
@@ -137,12 +139,13 @@ struct SmtpAgent::Run {
     for (const std::size_t position : positions) {
       const Outcome& outcome = attempt.outcomes[position];
       if (outcome.status != Outcome::Status::deferred) continue;
-      if (!final && outcome.text != logged) info(logged = outcome.text);
+      if (!final && outcome.text != logged) unsaid.push_back(logged = outcome.text);
     }
     return open_positions().empty();
   }
 
   void try_host(const Host& host, bool final, const std::string& nexthop) {
+    for (const std::string& line : std::exchange(unsaid, {})) info(line);
     const bool six = host.endpoint.address.find(':') != std::string::npos;
     for (bool plain = false;;) {
       auto stream = agent.connector_(host.endpoint, {six ? agent.options_->bind_address6 : agent.options_->bind_address},

@@ -339,7 +339,7 @@ void Session::log_end() {
     all_good += good_[i];
     all_seen += seen_[i];
   }
-  line += all_good == all_seen ? fmt::format(" commands={}", all_seen) : fmt::format(" commands={}/{}", all_good, all_seen);
+  line += all_good == all_seen && all_seen > 0 ? fmt::format(" commands={}", all_seen) : fmt::format(" commands={}/{}", all_good, all_seen);
   if (noted_bare_newline_) line += " notes=bare_lf";
   log_.info(line);
 }

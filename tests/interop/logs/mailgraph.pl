@@ -5,6 +5,7 @@ local $/;
 open(my $file, '<', '/usr/sbin/mailgraph') or die "mailgraph: $!";
 my $source = <$file>;
 $source =~ s/^main;\s*$//m or die "mailgraph has no call of main";
+$source =~ s/^__END__.*//ms;   # its manual
 my ($log) = @ARGV;
 my $run = <<'RUN';
 my %count;

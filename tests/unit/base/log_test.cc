@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,4 +36,20 @@ TEST_CASE("log: whole lines from many threads, control bytes defused", "[base][l
     at = end + 1;
   }
   CHECK(lines == 2000);
+}
+
+TEST_CASE("log: a process that holds its lines back lets the others' go first", "[base][log]") {
+  const int fd = ::memfd_create("log", 0);
+  log::Options options{log::Facility::file, fd, "mx", true};
+  options.hold = std::chrono::milliseconds(200);
+  log::open(options);
+  const auto size = [&] { return ::lseek(fd, 0, SEEK_END); };
+  const auto begun = std::chrono::steady_clock::now();
+  log::Logger("postfix/qmgr").info("one");
+  while (size() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(std::chrono::steady_clock::now() - begun >= std::chrono::milliseconds(200));
+  // Who asks for it gets it at once.
+  log::Logger("postfix/qmgr").info("two");
+  log::flush();
+  CHECK(size() > 50);
 }
