@@ -22,6 +22,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import postfix  # noqa: E402
+
 PORTS = {"millrace": 20125, "postfix": 20225, "sink": 20325, "milter": 20425}
 TUNED = """
 in_flow_delay = 0
@@ -32,29 +35,6 @@ smtp_connection_cache_destinations = [127.0.0.1]:%d
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
 """ % PORTS["sink"]
-MASTER = """
-127.0.0.1:%d inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
 
 
 def descendants(root):
@@ -166,7 +146,7 @@ smtp_tls_security_level = none
         with open(os.path.join(self.conf, "main.cf"), "w", encoding="ascii") as out:
             out.write(main)
         with open(os.path.join(self.conf, "master.cf"), "w", encoding="ascii") as out:
-            out.write(MASTER % self.port)
+            out.write(postfix.MASTER % self.port)
         self.process = None
 
     def start(self):

@@ -2,7 +2,6 @@
 """Addresses on their way: tables that ask servers, routes by sender, generic addresses, recipients that a milter adds;
 and a table that is slow, dead or lying holds up nobody but who asked it."""
 import os
-import socket
 import sys
 import threading
 import time
@@ -10,78 +9,42 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import case  # noqa: E402
-from instance import free_port  # noqa: E402
 from milter_peer import CONTINUE, MilterPeer, packet  # noqa: E402
 from next_hop import NextHop  # noqa: E402
+from tcp_server import TcpServer  # noqa: E402
 
 MAIL = b"From: In <in@dest.example>\r\nTo: b@dest.example, x@inside.example\r\nSubject: one\r\n" \
        b"Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-Id: <1@dest.example>\r\n\r\nin@dest.example\r\n"
 
 
-class TableServer:
+class TableServer(TcpServer):
     """socketmap_table(5) over TCP.  `answers`: (map, key) -> value or a function of nothing that gives one; None is
     not found; an Exception is TEMP."""
 
     def __init__(self):
-        self.port, self.answers, self.asked, self.listener = free_port(), {}, [], None
-        self.connections = 0
-        self.open = set()
-        self.up()
-
-    def up(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
-
-    def down(self):
-        listener, self.listener = self.listener, None
-        if listener:
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        for sock in list(self.open):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def accept(self, listener):
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self.open.add(sock)
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        self.answers, self.asked = {}, []
+        super().__init__()
 
     def serve(self, sock):
         stream = sock.makefile("rwb")
-        try:
-            while True:
-                length = b""
-                while not length.endswith(b":"):
-                    byte = stream.read(1)
-                    if not byte:
-                        return
-                    length += byte
-                table, _, key = stream.read(int(length[:-1]) + 1)[:-1].decode().partition(" ")
-                self.asked.append((table, key))
-                answer = self.answers.get((table, key))
-                if callable(answer):
-                    answer = answer()
-                if isinstance(answer, bytes):
-                    stream.write(answer)
-                else:
-                    text = "TEMP broken" if isinstance(answer, Exception) else "NOTFOUND " if answer is None else "OK " + answer
-                    stream.write(b"%d:%s," % (len(text.encode()), text.encode()))
-                stream.flush()
-        except (OSError, ValueError):
-            pass
-        finally:
-            self.open.discard(sock)
-            sock.close()
+        while True:
+            length = b""
+            while not length.endswith(b":"):
+                byte = stream.read(1)
+                if not byte:
+                    return
+                length += byte
+            table, _, key = stream.read(int(length[:-1]) + 1)[:-1].decode().partition(" ")
+            self.asked.append((table, key))
+            answer = self.answers.get((table, key))
+            if callable(answer):
+                answer = answer()
+            if isinstance(answer, bytes):
+                stream.write(answer)
+            else:
+                text = "TEMP broken" if isinstance(answer, Exception) else "NOTFOUND " if answer is None else "OK " + answer
+                stream.write(b"%d:%s," % (len(text.encode()), text.encode()))
+            stream.flush()
 
 
 class RemoteTables(case.Case):

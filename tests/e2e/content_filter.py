@@ -51,7 +51,7 @@ smtpd_recipient_restrictions = check_recipient_access inline:{ {direct@dest.exam
     def prepare(cls):
         feed, back = free_port(), free_port()
         cls.relay = Relay(feed, back, lmtp=True, hold=0.1)
-        cls.addClassCleanup(cls.relay.close)
+        cls.addClassCleanup(cls.relay.down)
         cls.MAIN = cls.MAIN.replace("FEED", str(feed)).replace("NEXT", str(cls.next.port))
         cls.MASTER = cls.MASTER.replace("BACK", str(back))
 
@@ -100,7 +100,7 @@ smtpd_milters =
     def prepare(cls):
         feed, back, cls.adjust, cls.nobody = free_port(), free_port(), free_port(), free_port()
         cls.relay = Relay(feed, back)
-        cls.addClassCleanup(cls.relay.close)
+        cls.addClassCleanup(cls.relay.down)
         cls.MAIN = cls.MAIN.replace("FEED", str(feed))
         cls.MASTER = cls.MASTER.replace("BACK", str(back)).replace("ADJUST", str(cls.adjust)).replace("NOBODY", str(cls.nobody))
 

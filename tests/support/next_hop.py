@@ -7,6 +7,7 @@ import threading
 import time
 
 from instance import free_port, wait_until
+from tcp_server import TcpServer
 
 
 class Message:
@@ -43,7 +44,7 @@ def header_list(content):
     return found
 
 
-class NextHop:
+class NextHop(TcpServer):
     """`replies`: command word (or "." for the end of the content, "connect") -> reply text, or a function of
     (argument) that gives one; "" closes the connection.  They may be changed at any time."""
 
@@ -52,37 +53,7 @@ class NextHop:
     def __init__(self, extensions=EXTENSIONS, port=None, tls=None, delay=0):
         self.extensions, self.tls, self.delay = extensions, tls, delay
         self.replies, self.messages, self.lock = {}, [], threading.Lock()
-        self.port = port or free_port()
-        self.connections, self.open, self.listener = 0, set(), None
-        self.up()
-
-    def up(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.listener.listen(256)
-        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
-
-    def down(self):
-        """Stops listening and closes what is open; up() brings it back on the same port."""
-        listener, self.listener = self.listener, None
-        if listener:
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        for sock in list(self.open):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def accept(self, listener):
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(port)
 
     def reply_for(self, word, argument, usual):
         found = self.replies.get(word)
@@ -91,16 +62,6 @@ class NextHop:
         return usual if found is None else found
 
     def serve(self, sock):
-        self.open.add(sock)
-        try:
-            self.converse(sock)
-        except (OSError, ValueError):
-            pass
-        finally:
-            self.open.discard(sock)
-            sock.close()
-
-    def converse(self, sock):
         sock.settimeout(60)
         stream, tls = sock.makefile("rwb"), False
         helo = sender = None

@@ -6,26 +6,16 @@ import sys
 import threading
 import time
 
+from tcp_server import TcpServer
 
-class Relay:
+
+class Relay(TcpServer):
     def __init__(self, port, back_to, header=b"X-Scanned: yes", lmtp=False, hold=0.0):
         """`hold`: seconds a message is looked at."""
-        self.port, self.back_to, self.header, self.lmtp, self.hold = port, back_to, header, lmtp, hold
+        self.back_to, self.header, self.lmtp, self.hold = back_to, header, lmtp, hold
         self.now = self.most = 0
         self.xforward, self.lock = [], threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def close(self):
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(port)
 
     def serve(self, sock):
         with self.lock:
@@ -33,12 +23,9 @@ class Relay:
             self.most = max(self.most, self.now)
         try:
             self.converse(sock.makefile("rwb"))
-        except OSError:
-            pass
         finally:
             with self.lock:
                 self.now -= 1
-            sock.close()
 
     def converse(self, stream):
         def say(text):
