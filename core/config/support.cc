@@ -26,6 +26,16 @@ constexpr std::array<NotYet, 4> kNotYet = {{
     {"syslog_facility", false},
 }};
 
+// Types of tables that are to be plugins.  They are looked for here so that the line that names one is known, and not
+// only the parameter that uses it.
+constexpr std::array<std::string_view, 12> kPluginTables = {"cdb",     "dbm", "ldap",    "memcache", "mongodb", "mysql",
+                                                            "netinfo", "nis", "nisplus", "pgsql",    "sdbm",    "sqlite"};
+
+// Caches: the names of these are not opened as tables.
+bool is_cache(std::string_view name) {
+  return name == "address_verify_map" || name.ends_with("_cache_database") || name.ends_with("_cache_map");
+}
+
 const NotYet* not_yet_row(std::string_view name) {
   const auto* at = std::find_if(kNotYet.begin(), kNotYet.end(), [name](const NotYet& row) { return row.name == name; });
   return at == kNotYet.end() ? nullptr : at;
@@ -81,6 +91,7 @@ class Support {
 
  private:
   void check(const std::string& name, const Service* service, const Location& where) {
+    check_tables(name, config_.raw(name, service).value_or(""), where);
     if (const NameRow* row = find_name(name)) return check_row(*row, service, where);
     const auto derived = derived_.find(name);
     if (derived == derived_.end()) return;
@@ -88,6 +99,20 @@ class Support {
     row.name_class = derived->second.name_class;
     // The unit of a derived time is that of the parameter it falls back to: seconds, all of them.
     check_row(row, service, where);
+  }
+
+  void check_tables(const std::string& name, const std::string& value, const Location& where) {
+    const NameRow* row = find_name(name);
+    if (is_cache(name) || (row != nullptr && row->name_class == NameClass::harmless)) return;
+    for (std::string_view word : split(value, ", \t\r\n{}")) {
+      while (word.starts_with("proxy:")) word.remove_prefix(6);
+      const std::size_t colon = word.find(':');
+      if (colon == word.npos || colon + 1 == word.size()) continue;
+      const auto type = std::find(kPluginTables.begin(), kPluginTables.end(), word.substr(0, colon));
+      if (type == kPluginTables.end()) continue;
+      findings_.error(where, name, fmt::format("\"{}\": tables of type {} are not supported: they will be plugins; socketmap: can stand for them",
+                                               word, *type));
+    }
   }
 
   void check_row(const NameRow& row, const Service* service, const Location& where) {

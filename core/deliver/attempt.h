@@ -41,6 +41,7 @@ struct Attempt {
   const queue::Entry* entry = nullptr;
   std::vector<std::size_t> recipients;   // indexes in entry->recipients
   std::string nexthop;
+  std::optional<std::string> verp_sender;   // of this one recipient's copy, in place of the message's
   ContentView content;
 
   std::vector<Outcome> outcomes;         // one for each of `recipients`
@@ -58,6 +59,7 @@ struct Attempt {
     const mime::Trace trace = entry->envelope.trace;
     return trace == mime::Trace::verify || trace == mime::Trace::probe;
   }
+  const std::string& sender() const { return verp_sender ? *verp_sender : entry->envelope.sender; }
   const mime::Recipient& recipient(std::size_t position) const {
     return entry->recipients[recipients[position]].recipient;
   }

@@ -82,6 +82,7 @@ Result<PostmanRules> postman_rules(const config::Config& config, std::shared_ptr
     if (iequals(word, "delay")) out.tell_delays = true;
   }
   out.confirm_delay_cleared = params.confirm_delay_cleared;
+  out.verp = !params.disable_verp_bounces;
   out.threaded = params.enable_threaded_bounces;
   out.utf8_texts = params.smtputf8_enable;
   out.size_limit = static_cast<std::uint64_t>(params.bounce_size_limit);

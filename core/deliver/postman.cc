@@ -4,6 +4,7 @@
 
 #include "core/base/strings.h"
 #include "core/deliver/address.h"
+#include "core/mime/verp.h"
 
 namespace millrace::deliver {
 
@@ -103,12 +104,29 @@ Result<void> Postman::tell_failed(const Story& story) {
     if (!rules_.tell_double_bounces) return {};
     return post(story, {Notice::Kind::failure, rules_.double_bounce_to, true, true, describe(entry, story.failed)});
   }
+  if (!about.verp.empty() && rules_.verp) return tell_each_failed(story);
   const auto list = pick(entry, story.failed, mime::kNotifyFailure);
   if (!list.empty()) {
     if (auto ok = post(story, {Notice::Kind::failure, about.sender, false, true, describe(entry, list)}); !ok) return ok;
   }
   if (!rules_.tell_bounces) return {};
   return post(story, {Notice::Kind::failure, rules_.bounce_to, true, false, describe(entry, story.failed)});
+}
+
+// VERP: a notice for each, to the sender that this recipient's copy had.
+Result<void> Postman::tell_each_failed(const Story& story) {
+  const queue::Entry& entry = *story.entry;
+  for (const std::size_t one : story.failed) {
+    const mime::Recipient& recipient = entry.recipients[one].recipient;
+    const std::string to = mime::verp_sender(entry.envelope.sender, entry.envelope.verp,
+                                             recipient.original.empty() ? recipient.address : recipient.original);
+    if (wanted(recipient.notify, mime::kNotifyFailure, true)) {
+      if (auto ok = post(story, {Notice::Kind::failure, to, false, true, describe(entry, {one})}); !ok) return ok;
+    }
+    if (!rules_.tell_bounces) continue;
+    if (auto ok = post(story, {Notice::Kind::failure, rules_.bounce_to, true, false, describe(entry, {one})}); !ok) return ok;
+  }
+  return {};
 }
 
 Result<void> Postman::tell_delayed(const Story& story) {

@@ -30,6 +30,7 @@ struct PostmanRules {
   std::string bounce_to = "postmaster", double_bounce_to = "postmaster", delay_to = "postmaster";
   bool tell_bounces = false, tell_double_bounces = false, tell_delays = false;   // notify_classes
   bool confirm_delay_cleared = false;
+  bool verp = true;                       // disable_verp_bounces turned round: who has a sender of his own has a notice of his own
   bool threaded = false;                  // enable_threaded_bounces
   bool utf8_texts = true;                 // smtputf8_enable
   std::uint64_t size_limit = 50000;       // bounce_size_limit: larger messages give their headers alone
@@ -73,6 +74,7 @@ class Postman {
     std::vector<NoticeRecipient> recipients;
   };
   Result<void> tell_failed(const Story& story);
+  Result<void> tell_each_failed(const Story& story);
   Result<void> tell_delayed(const Story& story);
   Result<void> tell_reported(const Story& story);
   Result<void> post(const Story& story, Letter letter);

@@ -1,6 +1,7 @@
 // The scheduler's middle: deliveries begin, end, and give their place to the next.
 #include "core/base/assert.h"
 #include "core/deliver/scheduler.h"
+#include "core/mime/verp.h"
 
 #include <fmt/format.h>
 
@@ -142,6 +143,11 @@ void Scheduler::deliver(Transport& transport, Destination& destination, const Ba
   attempt.entry = &message->entry;
   attempt.recipients = batch.recipients;
   attempt.nexthop = destination.nexthop;
+  if (!message->entry.envelope.verp.empty()) {
+    const mime::Recipient& recipient = attempt.recipient(0);   // the only one (assign())
+    attempt.verp_sender = mime::verp_sender(message->entry.envelope.sender, message->entry.envelope.verp,
+                                            recipient.original.empty() ? recipient.address : recipient.original);
+  }
   attempt.content = std::move(view);
   attempt.active = message->active;
   attempt.started = wall_now();

@@ -382,7 +382,8 @@ void Scheduler::assign(const MessagePtr& message, Places& places) {
     }
     std::sort(sorted.begin(), sorted.end());
     Transport& by = transport(place.transport);
-    const std::size_t step = by.limits.recipients == 0 ? list.size() : by.limits.recipients;
+    // With senders of their own (VERP) each recipient is a delivery.
+    const std::size_t step = !entry.envelope.verp.empty() ? 1 : by.limits.recipients == 0 ? list.size() : by.limits.recipients;
     for (std::size_t at = 0; at < sorted.size(); ++at) {
       if (at % step == 0) batches.emplace_back(&place, Batch{message, {}, &by});
       batches.back().second.recipients.push_back(std::get<std::size_t>(sorted[at]));

@@ -34,7 +34,7 @@ std::string one_word(std::string_view text) {
 bool needs_smtputf8(const Attempt& attempt) {
   const queue::Entry& entry = *attempt.entry;
   if (!entry.envelope.smtputf8) return false;
-  if (!is_ascii(entry.envelope.sender)) return true;
+  if (!is_ascii(attempt.sender())) return true;
   for (std::size_t i = 0; i < attempt.recipients.size(); ++i) {
     if (!is_ascii(attempt.recipient(i).address)) return true;
   }
@@ -354,7 +354,7 @@ struct ClientSession::Dialog {
 
   // The envelope as it is called outside.  False: a table failed, which is said in every outcome.
   bool map_envelope() {
-    auto mapped = session.outside(attempt.entry->envelope.sender);
+    auto mapped = session.outside(attempt.sender());
     if (mapped) sender = std::move(*mapped);
     for (std::size_t i = 0; mapped && i < positions.size(); ++i) {
       mapped = session.outside(attempt.recipient(positions[i]).address);

@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +41,9 @@ constexpr int kDone = 0, kNothing = 3;               // exit status of a part
 class Task {
  public:
   Task(const config::Config& config, const config::Service& service, const Request& request)
-      : config_(config), service_(service), request_(request), params_(*config.params_for(service, nullptr)) {}
+      : config_(config), service_(service), request_(request), params_(*config.params_for(service, nullptr)) {
+    map::set_owner_request_special(params_.owner_request_special);
+  }
 
   void run() {
     switch (request_.kind) {
@@ -67,15 +72,22 @@ class Task {
   static void put_off(std::string dsn, std::string text) { outcome(Status::deferred, std::move(dsn), std::move(text)); }
   static void warn(std::string text) { say({Record::Kind::warning, Status::pending, {}, std::move(text)}); }
 
-  // Runs `part` in a process of that identity; its exit status, or kDone after a failure that was reported.
-  int as(const Identity& identity, const std::function<int()>& part) {
+  // Somebody asks whether it could be delivered.
+  bool verifying() const { return !fact(Tag::verify).empty(); }
+  static void deliverable(const std::string& text) { outcome(Status::sent, "2.0.0", "delivers to " + text); }
+
+  // Runs `part` in a process of that identity; its exit status, or kDone after a failure that was reported.  Root's is
+  // that of an owner of files alone, and only what writes a mailbox is to have it.
+  enum class Root { no, as_owner };
+  int as(const Identity& identity, const std::function<int()>& part, Root root = Root::no) {
     const pid_t pid = ::fork();
     if (pid < 0) {
       put_off("4.3.0", std::string("fork: ") + std::strerror(errno));
       return kDone;
     }
     if (pid == 0) {
-      if (const auto taken = take_identity(identity); !taken) {
+      const bool owner = root == Root::as_owner && identity.uid == 0;
+      if (const auto taken = owner ? take_ownership(identity.gid) : take_identity(identity); !taken) {
         put_off("4.3.0", "mail system error: " + taken.error().context);
         ::_exit(kDone);
       }
@@ -136,10 +148,12 @@ class Task {
   }
 
   // $user, $home … of forward_path and command_execution_directory; nullopt when a name has no value.
-  std::optional<std::string> expand(const std::string& text, const Identity& who, const std::string& allowed) const {
+  std::optional<std::string> expand(const std::string& text, const Identity& who, const std::string& allowed,
+                                    bool* used_extension = nullptr) const {
     bool undefined = false;
     const auto value = [&](std::string_view name) -> std::optional<std::string> {
       std::string out;
+      if (name == "extension" && used_extension != nullptr) *used_extension = true;
       if (name == "home") out = who.home;
       else if (name == "shell") out = who.shell;
       else if (name == "user") out = fact(Tag::user);
@@ -170,6 +184,7 @@ class Task {
     if (place != nullptr && !allowed(params_.allow_mail_to_commands, place)) {
       return outcome(Status::bounced, "5.7.1", "mail to command is restricted");
     }
+    if (verifying()) return deliverable("command: " + text);
     const std::string& filter = params_.command_expansion_filter;
     Environment more;
     const auto add = [&](const char* name, const std::string& value) {
@@ -229,6 +244,7 @@ class Task {
 
   void file(const std::string& path, const Identity& who, const char* place) {
     if (!allowed(params_.allow_mail_to_files, place)) return outcome(Status::bounced, "5.7.1", "mail to file is restricted");
+    if (verifying()) return deliverable(path.ends_with('/') ? "maildir" : "file: " + path);
     auto rules = mailbox_rules(params_.mailbox_delivery_lock, params_.mailbox_size_limit, who.uid);
     if (!rules) return;
     rules->check_owner = false;
@@ -243,7 +259,8 @@ class Task {
   // Addresses are the asking process's business; the others are done here and now, as `who`.
   void destination(const Destination& one, const Identity& who, bool is_user, const char* place, int nesting) {
     switch (one.kind) {
-      case Kind::address: return say({Record::Kind::address, Status::pending, {}, one.text});
+      case Kind::address:
+        return say({Record::Kind::address, Status::pending, nesting > 0 ? kFromInclude : "", one.text});
       case Kind::command: return command(one.text, who, is_user, place);
       case Kind::file: return file(one.text, who, place);
       case Kind::include: {
@@ -327,29 +344,33 @@ class Task {
   void forward() {
     const std::optional<Identity> who = account();
     if (!who) return;
-    if (who->uid != 0) {
-      if (as(*who, [&] { return read_forward(*who) ? kDone : kNothing; }) == kDone) return;
-    }
+    // Root's is read as root, and what it names is done with default_privs.
+    if (who->uid == 0 ? read_forward(*who) : as(*who, [&] { return read_forward(*who) ? kDone : kNothing; }) == kDone) return;
     say({Record::Kind::no_forward, Status::pending, {}, {}});
     if (fact(Tag::entry) == kThenMailbox) mailbox_of(*who);
   }
 
-  // [as the user] False: there is none that counts.
+  // [as the user, or as root for root] False: there is none that counts.
   bool read_forward(const Identity& who) {
     for (const std::string_view raw : split(params_.forward_path, ", \t\r\n")) {
-      const auto path = expand(std::string(raw), who, params_.forward_expansion_filter);
+      bool by_extension = false;
+      const auto path = expand(std::string(raw), who, params_.forward_expansion_filter, &by_extension);
       struct stat info{};
       if (!path || ::lstat(path->c_str(), &info) != 0) continue;
+      if (fact(Tag::verify) == kVerifyProbe) {
+        outcome(Status::sent, "2.0.0", "forward via file: " + *path);
+        return true;
+      }
       if (!S_ISREG(info.st_mode)) warn(fmt::format("file {} is not a regular file", *path));
       else if (info.st_uid != 0 && info.st_uid != who.uid) warn(fmt::format("file {} has bad owner uid {}", *path, info.st_uid));
       else if (info.st_mode & S_IWOTH) warn(fmt::format("file {} is world writable", *path));
-      else return use_forward(*path, who);
+      else return use_forward(*path, who, by_extension);
       return false;
     }
     return false;
   }
 
-  bool use_forward(const std::string& path, const Identity& who) {
+  bool use_forward(const std::string& path, const Identity& who, bool by_extension) {
     const File file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
     const auto text = file.get() < 0 ? std::nullopt : read_all(file.get());
     if (!text) {
@@ -358,8 +379,15 @@ class Task {
     }
     const std::vector<Destination> list = parse_destination_file(*text);
     if (list.empty()) return false;
-    say({Record::Kind::forward_file, Status::pending, {}, path});
-    for (const Destination& one : list) destination(one, who, true, "forward", 0);
+    say({Record::Kind::forward_file, Status::pending, by_extension ? kNamedByExtension : "", path});
+    const auto follow = [&](const Identity& rights) {
+      for (const Destination& one : list) destination(one, rights, who.uid != 0, "forward", 0);
+    };
+    if (who.uid != 0) {
+      follow(who);
+    } else if (const auto others = default_identity()) {
+      as(*others, [&] { follow(*others); return kDone; });
+    }
     return true;
   }
 
@@ -367,8 +395,33 @@ class Task {
     if (const std::optional<Identity> who = account()) mailbox_of(*who);
   }
 
+  // biff = yes: tells comsat(8), if there is one, that there is new mail and where it begins.
+  void tell_biff(const std::string& user, std::uint64_t offset) const {
+    const servent* service = ::getservbyname("biff", "udp");
+    const bool four = params_.inet_protocols.find("ipv4") != std::string::npos || params_.inet_protocols.find("all") != std::string::npos;
+    const File socket(::socket(four ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (service == nullptr || socket.get() < 0) return;
+    std::string text = fmt::format("{}@{}", user, offset);
+    text += '\0';
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = static_cast<in_port_t>(service->s_port);
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = static_cast<in_port_t>(service->s_port);
+    v6.sin6_addr = in6addr_loopback;
+    (void)::sendto(socket.get(), text.data(), text.size(), 0,
+                   four ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6),
+                   four ? sizeof v4 : sizeof v6);
+  }
+
   void mailbox_of(Identity who) {
     const bool is_root = who.uid == 0;
+    struct stat there{};
+    if (params_.require_home_directory && ::stat(who.home.c_str(), &there) != 0) {
+      return put_off("4.3.0", fmt::format("cannot access home directory {}: {}", who.home, std::strerror(errno)));
+    }
     std::string wanted = params_.mailbox_command;
     if (!params_.mailbox_command_maps.empty()) {
       map::TableOptions options;
@@ -392,9 +445,6 @@ class Task {
       as(who, [&] { command(wanted, who, true, nullptr); return kDone; });
       return;
     }
-    if (is_root) {
-      return put_off("4.7.0", "mail for root is not written to a mailbox: make root an alias of a user");
-    }
     std::string path;
     if (!params_.home_mailbox.empty()) {
       path = who.home + "/" + params_.home_mailbox;
@@ -408,17 +458,19 @@ class Task {
       }
       path = spool + (spool.ends_with('/') ? "" : "/") + fact(Tag::user) + (spool.ends_with('/') ? "/" : "");
     }
+    const bool maildir = path.ends_with('/');
+    if (verifying()) return deliverable(maildir ? "maildir" : "mailbox");
     as(who, [&] {
       auto rules = mailbox_rules(params_.mailbox_delivery_lock, params_.mailbox_size_limit, who.uid);
       if (!rules) return kDone;
-      const bool maildir = path.ends_with('/');
       const Placed placed = maildir ? put_in_maildir(path, kMessage, copy_options("file"), *rules, params_.myhostname)
                                     : append_to_file(path, kMessage, copy_options("file"), *rules);
       if (placed.ok) outcome(Status::sent, "2.0.0", maildir ? "delivered to maildir" : "delivered to mailbox");
       else not_placed(placed, maildir ? "maildir delivery failed: " + placed.reason
                                       : fmt::format("cannot update mailbox {} for user {}. {}", path, fact(Tag::user), placed.reason));
+      if (placed.ok && !maildir && params_.biff) tell_biff(who.name, placed.offset);
       return kDone;
-    });
+    }, Root::as_owner);
   }
 
   void virtual_mailbox() {
@@ -463,10 +515,11 @@ class Task {
     who.name = fmt::format("uid {}", *uid);
     const std::string& base = params_.virtual_mailbox_base;
     const std::string place = base.empty() ? **path : base + (base.ends_with('/') ? "" : "/") + **path;
+    const bool maildir = place.ends_with('/');
+    if (verifying()) return deliverable(maildir ? "maildir" : "mailbox");
     as(who, [&] {
       auto rules = mailbox_rules(params_.virtual_mailbox_lock, params_.virtual_mailbox_limit, who.uid);
       if (!rules) return kDone;
-      const bool maildir = place.ends_with('/');
       const Placed placed = maildir ? put_in_maildir(place, kMessage, copy_options(nullptr), *rules, params_.myhostname)
                                     : append_to_file(place, kMessage, copy_options(nullptr), *rules);
       if (placed.ok) outcome(Status::sent, "2.0.0", maildir ? "delivered to maildir" : "delivered to mailbox");

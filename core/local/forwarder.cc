@@ -42,6 +42,7 @@ Result<std::string> Forwarder::forward(const deliver::Attempt& attempt, std::siz
   made.envelope = attempt.entry->envelope;
   made.envelope.queue_id = queue::format_queue_id(*number, now, params.enable_long_queue_ids);
   made.envelope.sender = sender;
+  made.envelope.verp.clear();   // the sender is the personal one
   made.envelope.content_filter.clear();
   made.envelope.redirect.clear();
   made.envelope.hold = false;

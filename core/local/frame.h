@@ -42,8 +42,10 @@ enum class Tag : std::uint8_t {
   alias_name,     // the key of an alias
   entry,          // which of the alias's values, from 0
   delimiter,      // local: what stood before the extension
+  verify,         // local, virtual: nothing is delivered; kVerifyUser (sendmail -bv) or kVerifyProbe
 };
-constexpr std::uint8_t kLastTag = 22;
+constexpr std::uint8_t kLastTag = 23;
+constexpr char kVerifyUser[] = "user", kVerifyProbe[] = "probe";
 
 struct Request {
   std::uint32_t id = 0;

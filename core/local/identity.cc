@@ -2,7 +2,9 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -41,6 +43,18 @@ Result<void> take_identity(const Identity& identity) {
     return fail(Errc::io, "cannot become " + identity.name + ": " + std::strerror(errno));
   }
   if (::setuid(0) == 0 || ::seteuid(0) == 0 || ::setgid(0) == 0) return fail(Errc::io, "root could be taken back");
+  return {};
+}
+
+Result<void> take_ownership(gid_t gid) {
+  if (::geteuid() != 0) return fail(Errc::refused, "started without root: cannot write what is root's");
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2] = {};
+  if (::setgroups(1, &gid) != 0 || ::setresgid(gid, gid, gid) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::syscall(SYS_capset, &header, none) != 0) {
+    return fail(Errc::io, std::string("cannot give up root's powers: ") + std::strerror(errno));
+  }
+  if (::setgroups(0, nullptr) == 0) return fail(Errc::io, "root's powers are still there");
   return {};
 }
 

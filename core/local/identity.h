@@ -1,6 +1,7 @@
 // Whose rights a foreign command or a mailbox delivery has, and taking them.
 //
-// Promise: take_identity() gives up root for good or fails; user id 0 is never taken.
+// Promise: take_identity() gives up root for good or fails; user id 0 is never taken.  What writes root's own mailbox
+// keeps the user id, because the file is root's, and none of root's powers.
 #pragma once
 
 #include <sys/types.h>
@@ -24,5 +25,9 @@ Result<Identity> find_identity(uid_t uid);
 // For good, in a child.  No supplementary groups, as Postfix.  Without root only the own user can be taken.
 // Errors: refused (user id 0, or not root and somebody else), io.
 Result<void> take_identity(const Identity& identity);
+
+// For good, in a child: the owner of root's files and nothing more, with no capability and no way to get one back.
+// Errors: refused (not root), io.
+Result<void> take_ownership(gid_t gid);
 
 }  // namespace millrace::local

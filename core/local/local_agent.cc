@@ -32,6 +32,7 @@ struct Shared {
   LocalParts parts;
   std::shared_ptr<const config::Params> params;
   std::optional<AliasMaps> aliases;
+  bool propagate_alias = false, propagate_forward = false, propagate_include = false;   // propagate_unmatched_extensions
   map::Maps mailbox_transports, fallback_transports;
   std::string sender_of(const std::string& name) const { return parts.router->rewrite(name); }
 };
@@ -59,7 +60,7 @@ class Delivery {
  public:
   Delivery(Shared& shared, Attempt& attempt, std::size_t position, int message, const std::string& headers)
       : shared_(shared), attempt_(attempt), position_(position), message_(message), headers_(headers),
-        sender_(attempt.entry->envelope.sender) {}
+        sender_(attempt.sender()) {}
 
   Outcome run() {
     const std::string& address = attempt_.recipient(position_).address;
@@ -111,19 +112,19 @@ class Delivery {
       local.erase(0, 1);
       return account(local, "", address, local, level, false);
     }
-    if (alias(local, address, level, from)) return;
+    if (alias(local, address, level, from, "")) return;
     const auto [user, extension] = map::split_extension(local, params().recipient_delimiter);
     std::string tail(extension);
     if (tail.find('/') != tail.npos) {
       warn(address + ": address with illegal extension: " + tail);
       tail.clear();
     }
-    if (!extension.empty() && alias(std::string(user), address, level, from)) return;
+    if (!extension.empty() && alias(std::string(user), address, level, from, shared_.propagate_alias ? tail : "")) return;
     account(std::string(user), tail, address, local, level, true);
   }
 
-  // True when there is such an alias; what it says is done.
-  bool alias(const std::string& name, const std::string& address, int level, const std::string& from) {
+  // True when there is such an alias; what it says is done.  `unmatched` is put on the addresses it stands for.
+  bool alias(const std::string& name, const std::string& address, int level, const std::string& from, const std::string& unmatched) {
     if (iequals(name, from)) return false;   // found in its own expansion
     const auto found = shared_.aliases->find(name);
     if (!found) {
@@ -143,13 +144,13 @@ class Delivery {
     take_owner(name);
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (list[i].kind == Destination::Kind::address) {
-        resolve(list[i].text, level, name);
+        resolve(list[i].text, level, name, unmatched);
       } else if (seen_.insert("entry " + list[i].text).second) {
         Request request = facts(TaskKind::alias, address);
         request.add(Tag::user, name);
         request.add(Tag::alias_name, name);
         request.add(Tag::entry, std::to_string(i));
-        carry_out(std::move(request), address, level, name);
+        carry_out(std::move(request), address, level, name, unmatched);
       }
     }
     sender_ = sender;
@@ -159,28 +160,29 @@ class Delivery {
 
   // The owner of a list gets what comes back: owner-NAME becomes the sender of what is forwarded.
   void take_owner(const std::string& name) {
-    if (attempt_.entry->envelope.sender.empty()) return;   // a bounce stays one
-    const auto owner = shared_.aliases->find("owner-" + name);
+    if (attempt_.sender().empty()) return;   // a bounce stays one
+    const auto owner = params().owner_request_special ? shared_.aliases->find("owner-" + name) : Result<std::optional<AliasMaps::Found>>(std::nullopt);
     if (owner && *owner) {
       const std::vector<Destination> list = parse_destinations((*owner)->value);
       const bool expand = params().expand_owner_alias && list.size() == 1 && list[0].kind == Destination::Kind::address;
       sender_ = shared_.sender_of(expand ? list[0].text : "owner-" + name);
       is_list_ = true;
     } else if (params().reset_owner_alias) {
-      sender_ = attempt_.entry->envelope.sender;
+      sender_ = attempt_.sender();
       is_list_ = false;
     }
   }
 
-  // An address that an alias, a .forward or luser_relay named.
-  void resolve(const std::string& text, int level, const std::string& from) {
+  // An address that an alias, a .forward or luser_relay named; "+extension" in `unmatched` comes on top.
+  void resolve(const std::string& text, int level, const std::string& from, const std::string& unmatched) {
     const bool as_is = text.starts_with('\\');
     const std::string address = shared_.parts.router->rewrite(as_is ? text.substr(1) : text);
-    const auto route = shared_.parts.router->resolve(address, sender_);
+    auto route = shared_.parts.router->resolve(address, sender_);
     if (!route) {
       warn(route.error().context);
       return put_off("4.3.0", "address resolver failure", address);
     }
+    if (!unmatched.empty()) route->recipient.insert(std::min(route->recipient.rfind('@'), route->recipient.size()), unmatched);
     // What a list sends on is a message of its own: its sender is another (RFC 3461 section 5.2.7.3).
     if (route->transport == shared_.parts.service->name && !is_list_) {
       steps_.push_back({(as_is ? "\\" : "") + route->recipient, level + 1, from, sender_, is_list_});
@@ -203,6 +205,7 @@ class Delivery {
     request.add(Tag::local_part, address.substr(0, at));
     request.add(Tag::domain, at == address.npos ? "" : address.substr(at + 1));
     request.add(Tag::delivered, delivered_);
+    if (attempt_.verify_only()) request.add(Tag::verify, attempt_.entry->envelope.trace == mime::Trace::probe ? kVerifyProbe : kVerifyUser);
     return request;
   }
 
@@ -222,7 +225,7 @@ class Delivery {
     }
     if (forward && transport.empty()) request.add(Tag::entry, kThenMailbox);
     bool no_user = false, no_forward = false;
-    carry_out(std::move(request), address, level, local, &no_user, &no_forward);
+    carry_out(std::move(request), address, level, local, shared_.propagate_forward ? extension : "", &no_user, &no_forward);
     if (forward && no_forward) seen_.insert("mailbox " + user);
     if ((no_user || no_forward) && !transport.empty()) return through(transport, address);
     if (no_user) unknown(user, address, local, level);
@@ -248,6 +251,7 @@ class Delivery {
     inner.entry = &entry;
     inner.recipients = {attempt_.recipients[position_]};
     inner.content = attempt_.content;
+    inner.verp_sender = attempt_.verp_sender;
     inner.active = attempt_.active;
     inner.started = attempt_.started;
     const std::size_t colon = transport.find(':');
@@ -279,7 +283,7 @@ class Delivery {
       if (!relay) return put_off("4.3.5", "mail system configuration error", address);
       std::string to = *relay;
       if (to.starts_with('@')) to = address.substr(0, address.rfind('@')) + to;
-      if (seen_.insert("luser " + lower(address)).second && !iequals(to, address)) return resolve(to, level, local);
+      if (seen_.insert("luser " + lower(address)).second && !iequals(to, address)) return resolve(to, level, local, "");
     }
     if (iequals(user, "postmaster") || iequals(user, "mailer-daemon")) {
       // RFC 5321 section 4.5.1: must be accepted; nobody is there to read it.
@@ -289,8 +293,8 @@ class Delivery {
     bounce("5.1.1", "unknown user: \"" + user + "\"", address);
   }
 
-  void carry_out(Request request, const std::string& address, int level, const std::string& from, bool* no_user = nullptr,
-                 bool* no_forward = nullptr) {
+  void carry_out(Request request, const std::string& address, int level, const std::string& from, std::string unmatched,
+                 bool* no_user = nullptr, bool* no_forward = nullptr) {
     const Errand errand = ask(shared_, std::move(request), message_);
     if (!errand.failure.empty()) {
       warn(errand.failure);
@@ -298,7 +302,9 @@ class Delivery {
     }
     for (const Record& record : errand.records) {
       switch (record.kind) {
-        case Record::Kind::address: resolve(record.text, level, from); break;
+        case Record::Kind::address:
+          resolve(record.text, level, from, record.dsn == kFromInclude && !shared_.propagate_include ? "" : unmatched);
+          break;
         case Record::Kind::outcome: add(record.status, record.dsn, record.text, address); break;
         case Record::Kind::warning: warn(record.text); break;
         case Record::Kind::no_user:
@@ -309,6 +315,8 @@ class Delivery {
           if (no_forward != nullptr) *no_forward = true;
           break;
         case Record::Kind::forward_file:
+          if (record.dsn == kNamedByExtension) unmatched.clear();   // the file is the extension's own
+          break;
         case Record::Kind::end: break;
       }
     }
@@ -320,6 +328,10 @@ class Delivery {
       if (iequals(word, "forward")) delivered = delivered_;
     }
     for (const auto& [who, list] : forwards_) {
+      if (attempt_.verify_only()) {
+        for (const std::string& to : list) add(Status::sent, "2.0.0", "forwards to " + to, to);
+        continue;
+      }
       const auto id = shared_.parts.forwarder->forward(attempt_, position_, who.first, who.second, list, delivered);
       if (id) {
         add(Status::sent, "2.0.0", "forwarded as " + *id, "");
@@ -348,7 +360,8 @@ class Delivery {
       Attempt one = attempt_;
       one.recipients = {attempt_.recipients[position_]};
       one.outcomes = {parts_[i]};
-      const char* status = rank(parts_[i]) == 2 ? "deferred" : rank(parts_[i]) == 1 ? "bounced" : "sent";
+      const char* status = attempt_.verify_only() ? (rank(parts_[i]) == 0 ? "deliverable" : "undeliverable")
+                           : rank(parts_[i]) == 2 ? "deferred" : rank(parts_[i]) == 1 ? "bounced" : "sent";
       shared_.parts.log.info(deliver::recipient_line(one, 0, wall_now(), shared_.parts.delay_places, status));
     }
     return parts_[worst];
@@ -390,6 +403,7 @@ class LocalAgent final : public deliver::Agent {
       attempt.outcomes[i] = Delivery(*shared_, attempt, i, message->get(), headers).run();
     }
   }
+  bool can_verify() const override { return true; }
   void release(const std::string&, std::unique_ptr<deliver::Carry>, bool) override {}
 
  private:
@@ -432,6 +446,7 @@ class VirtualAgent final : public deliver::Agent {
       request.add(Tag::recipient, recipient.address);
       request.add(Tag::original, recipient.original.empty() ? recipient.address : recipient.original);
       request.add(Tag::delivered, recipient.address);
+      if (attempt.verify_only()) request.add(Tag::verify, kVerifyUser);
       const Errand errand = ask(*shared_, std::move(request), message->get());
       if (!errand.failure.empty()) warn(errand.failure);
       for (const Record& record : errand.records) {
@@ -440,6 +455,7 @@ class VirtualAgent final : public deliver::Agent {
       }
     }
   }
+  bool can_verify() const override { return true; }
   void release(const std::string&, std::unique_ptr<deliver::Carry>, bool) override {}
 
  private:
@@ -453,6 +469,11 @@ Result<std::unique_ptr<deliver::Agent>> make_local_agent(LocalParts parts) {
   auto aliases = AliasMaps::open(*shared->parts.config, *shared->params, *shared->parts.tables);
   if (!aliases) return tl::unexpected(aliases.error());
   shared->aliases = std::move(*aliases);
+  for (const std::string_view word : split(shared->params->propagate_unmatched_extensions, ", \t\r\n")) {
+    if (iequals(word, "alias")) shared->propagate_alias = true;
+    if (iequals(word, "forward")) shared->propagate_forward = true;
+    if (iequals(word, "include")) shared->propagate_include = true;
+  }
   const auto open = [&](const char* name, const std::string& value, map::Maps& to) -> Result<void> {
     auto maps = map::Maps::open(*shared->parts.tables, value);
     if (!maps) return fail(name, maps.error());

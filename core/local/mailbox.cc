@@ -36,7 +36,7 @@ std::string dsn_of(int error, const char* otherwise) {
   }
 }
 
-Placed failed(std::string dsn, std::string reason) { return {false, std::move(dsn), std::move(reason)}; }
+Placed failed(std::string dsn, std::string reason) { return {false, std::move(dsn), std::move(reason), 0}; }
 
 void pause(std::chrono::seconds span) {
   timespec time{static_cast<time_t>(span.count()), 0};
@@ -213,7 +213,7 @@ Placed append_to_file(const std::string& path, int message, CopyOptions options,
     error = errno;
     problem = "error writing message: " + text_of(error);
   }
-  if (problem.empty()) return {true, {}, {}};
+  if (problem.empty()) return {true, {}, {}, size};
   if (is_regular && ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
     problem += "; and it could not be made as short as it was: " + text_of(errno);
   }
@@ -265,7 +265,7 @@ Placed put_in_maildir(const std::string& directory, int message, CopyOptions opt
   ::unlink(path.c_str());
   File shelf(::open(fresh.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (shelf.get() >= 0) ::fsync(shelf.get());
-  return {true, {}, {}};
+  return {true, {}, {}, 0};
 }
 
 }  // namespace millrace::local

@@ -28,6 +28,7 @@ struct MailboxRules {
 struct Placed {
   bool ok = false;
   std::string dsn, reason;   // when not
+  std::uint64_t offset = 0;  // where in the file the message begins
 };
 // `message`: descriptor of the canonical text.  `options` without its blank line and quoting, which the
 // form of the mailbox decides.

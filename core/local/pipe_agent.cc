@@ -25,6 +25,7 @@ class PipeAgent final : public deliver::Agent {
       outcome.last_hop = (spec_.flags & kFinal) != 0;
     }
   }
+  bool can_verify() const override { return true; }
   void release(const std::string&, std::unique_ptr<deliver::Carry>, bool) override {}
 
  private:
@@ -58,7 +59,8 @@ class PipeAgent final : public deliver::Agent {
       log_.warning(service_ + ": " + argv.error().context);
       return attempt.all_pending(Status::deferred, "4.3.5", "mail system configuration error");
     }
-    const std::string sender = entry.envelope.sender.empty() ? spec_.null_sender : entry.envelope.sender;
+    if (attempt.verify_only()) return attempt.all_pending(Status::sent, "2.0.0", "delivers to command: " + spec_.argv.front());
+    const std::string sender = attempt.sender().empty() ? spec_.null_sender : attempt.sender();
     CopyOptions copy;
     copy.from_line = (spec_.flags & kFromLine) != 0;
     copy.return_path = (spec_.flags & kReturnPath) != 0;
@@ -120,7 +122,7 @@ void add_facts(Request& request, const deliver::Attempt& attempt) {
   const auto add = [&](Tag tag, const std::string& value) {
     if (!value.empty()) request.add(tag, value);
   };
-  add(Tag::sender, envelope.sender);
+  add(Tag::sender, attempt.sender());
   add(Tag::nexthop, attempt.nexthop);
   add(Tag::queue_id, envelope.queue_id);
   add(Tag::size, std::to_string(envelope.size));

@@ -14,9 +14,9 @@ namespace millrace::local {
 
 struct Record {
   enum class Kind : std::uint8_t {
-    address = 1,     // text: an address to deliver to
+    address = 1,     // text: an address to deliver to; dsn: kFromInclude when an :include: file has it
     outcome,         // a delivery was made or failed
-    forward_file,    // text: the .forward that was used
+    forward_file,    // text: the .forward that was used; dsn: kNamedByExtension when its name has the address extension
     no_user,         // there is no such account
     no_forward,      // no .forward, or one that names nothing
     warning,         // text: for the log
@@ -27,6 +27,7 @@ struct Record {
   std::string dsn, text;
 };
 constexpr std::uint8_t kLastRecordKind = 7;
+constexpr char kNamedByExtension[] = "extension", kFromInclude[] = "include";
 constexpr std::size_t kMaxReport = 1024 * 1024;
 
 void encode(const Record& record, std::string& out);

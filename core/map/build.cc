@@ -81,7 +81,7 @@ Entries parse_source(std::string_view text, const std::string& name, const Build
       warn("logical line must not start with whitespace -- ignoring this line");
       continue;
     }
-    if (!is_valid_utf8(line)) {
+    if (options.utf8 && !is_valid_utf8(line)) {
       warn("non-UTF-8 input \"" + printable(line) + "\" -- ignoring this line");
       continue;
     }
@@ -93,7 +93,16 @@ Entries parse_source(std::string_view text, const std::string& name, const Build
     if (pair->looks_like_alias) warn("record is in \"key: value\" format; is this an alias file?");
     BuildOptions here = options;
     here.warn = warn;
-    add_entry(out, options.fold ? lower(pair->key) : std::string(pair->key), std::string(pair->value), here);
+    std::string value(pair->value);
+    if (options.convert) {
+      auto converted = options.convert(value);
+      if (!converted) {
+        warn(converted.error().context + ": skipping this entry");
+        continue;
+      }
+      value = std::move(*converted);
+    }
+    add_entry(out, options.fold ? lower(pair->key) : std::string(pair->key), std::move(value), here);
   }
   return out;
 }
@@ -107,7 +116,8 @@ Result<void> build_lmdb(const std::string& text_path, const BuildOptions& option
 Result<void> write_lmdb(const std::string& text_path, const Entries& entries, const std::string& like,
                         const BuildOptions& options) {
   struct stat source;
-  if (::stat(like.c_str(), &source) != 0) return fail(Errc::io, like + ": " + std::strerror(errno));
+  const bool inherits = !like.empty();   // a table that is new and has no source does not
+  if (inherits && ::stat(like.c_str(), &source) != 0) return fail(Errc::io, like + ": " + std::strerror(errno));
   std::size_t bytes = 0;
   for (const auto& [key, value] : entries) {
     bytes += key.size() + value.size() + 2;
@@ -121,8 +131,8 @@ Result<void> write_lmdb(const std::string& text_path, const Entries& entries, co
     return tl::unexpected(std::move(error));
   };
   // Who may read the source may read the table, and its owner may rebuild it.
-  const bool owned = ::fchmod(fd, options.inherit_mode ? (source.st_mode & 0644) | 0600 : 0644) == 0 &&
-                     (::geteuid() != 0 || ::fchown(fd, source.st_uid, source.st_gid) == 0);
+  const bool owned = ::fchmod(fd, inherits && options.inherit_mode ? (source.st_mode & 0644) | 0600 : 0644) == 0 &&
+                     (::geteuid() != 0 || !inherits || !options.inherit_owner || ::fchown(fd, source.st_uid, source.st_gid) == 0);
   const int owner_error = errno;
   ::close(fd);
   if (!owned) return give_up({Errc::io, fresh + ": " + std::strerror(owner_error)});

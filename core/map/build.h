@@ -17,6 +17,10 @@ struct BuildOptions {
   bool fold = true;              // keys to lower case
   bool terminate = true;         // keys and values end in a NUL byte, as Debian's postmap writes them
   bool inherit_mode = true;      // the file's mode is the source's; else 0644
+  bool inherit_owner = true;     // and its owner, when we may
+  bool utf8 = true;              // lines that are no UTF-8 are left out
+  // What stands in the table for a value of the source; errors are warnings, and the entry is left out.
+  std::function<Result<std::string>(std::string_view)> convert{};
 };
 
 using Entries = std::map<std::string, std::string>;
@@ -28,7 +32,7 @@ Entries parse_source(std::string_view text, const std::string& name, const Build
 
 // Errors: config (no such file, a key too long for LMDB), io, no_space.
 Result<void> build_lmdb(const std::string& text_path, const BuildOptions& options);
-// The same from entries that are there already.  `like` gives the owner and mode: the source, or the table itself.
+// The same from entries that are there already.  `like` gives the owner and mode: the source, or the table itself; "": the caller's, 0644.
 Result<void> write_lmdb(const std::string& text_path, const Entries& entries, const std::string& like,
                         const BuildOptions& options);
 // All entries of FILE.lmdb, ours or Postfix's.  Errors: not_found, io, config (no LMDB file).

@@ -1,11 +1,18 @@
 // Several tables as one, and the search orders over them.
 #include <algorithm>
+#include <atomic>
 
 #include "core/base/strings.h"
 #include "core/map/table.h"
 #include "core/map/text.h"
 
 namespace millrace::map {
+
+namespace {
+std::atomic<bool> owner_request_special{true};
+}  // namespace
+
+void set_owner_request_special(bool special) { owner_request_special = special; }
 
 std::pair<std::string_view, std::string_view> split_extension(std::string_view local,
                                                               std::string_view delimiters) {
@@ -14,7 +21,7 @@ std::pair<std::string_view, std::string_view> split_extension(std::string_view l
     if (iequals(local, whole)) return {local, {}};
   }
   // With '-' as delimiter the names of mailing lists' helpers stay whole (owner_request_special).
-  if (delimiters.find('-') != delimiters.npos &&
+  if (owner_request_special && delimiters.find('-') != delimiters.npos &&
       ((istarts_with(local, "owner-") && local.size() > 6) || (iends_with(local, "-request") && local.size() > 8)))
     return {local, {}};
   const std::size_t cut = local.find_first_of(delimiters);

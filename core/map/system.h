@@ -37,6 +37,7 @@ class EmptyTable : public Named {
   using Named::Named;
   Lookup find(std::string_view) override { return std::optional<std::string>(); }
   bool is_pattern() const override { return false; }
+  std::optional<std::map<std::string, std::string>> entries() const override { return std::map<std::string, std::string>(); }
 };
 
 // randmap: one of the values, whatever the key.

@@ -28,6 +28,8 @@ class Table {
   // (regexp, pcre, cidr, static) see the full key once.  access(5), "FULL / PARTIAL KEYS".
   virtual bool is_pattern() const = 0;
   virtual const std::string& name() const = 0;  // "hash:/etc/postfix/access"
+  // All of it, sorted; nullopt: a table that cannot be listed, or is listed in another way (read_lmdb()).
+  virtual std::optional<std::map<std::string, std::string>> entries() const { return {}; }
 };
 
 struct TableOptions {
@@ -40,6 +42,7 @@ struct TableOptions {
   // Who proxymap(8) would be: opened with these rights when we are root.
   struct Proxy { unsigned uid = 0, gid = 0; };
   std::optional<Proxy> proxy_owner{};
+  bool fold = true;   // keys of indexed tables to lower case
 };
 
 // Opens tables once and shares them.  Not thread-safe; one per process (fronts, queue) and per tool.
@@ -74,8 +77,12 @@ bool looks_like_table(std::string_view word);
 // Splits a list parameter at commas and white space, { } groups kept whole (with their braces).
 std::vector<std::string> split_list(std::string_view text);
 
+// owner_request_special of this process; true until it is set.
+void set_owner_request_special(bool special);
+
 // Cuts a recipient's local part at its delimiter: "user+ext" -> ("user", "+ext").  No cut (and "" as the
 // second) for owner- and -request names, mailer-daemon, postmaster, double-bounce and a delimiter up front.
+// (The names of lists' helpers: while owner_request_special holds.)
 std::pair<std::string_view, std::string_view> split_extension(std::string_view local_part, std::string_view delimiters);
 
 // Several tables in order, as `transport_maps` and friends hold: the first that finds wins, the first

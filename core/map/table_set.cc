@@ -27,31 +27,36 @@ namespace {
 constexpr std::size_t kRuleFileLimit = 64 * 1024 * 1024;
 
 using Entries = std::unordered_map<std::string, std::string>;
-Lookup find_in(const Entries& entries, std::string_view key) {
-  const auto at = entries.find(lower(key));
+Lookup find_in(const Entries& entries, std::string_view key, bool fold) {
+  const auto at = entries.find(fold ? lower(key) : std::string(key));
   if (at == entries.end()) return std::optional<std::string>();
   return std::optional<std::string>(at->second);
 }
 
 class TextTable : public Named {
  public:
-  TextTable(std::string name, Entries entries) : Named(std::move(name)), entries_(std::move(entries)) {}
-  Lookup find(std::string_view key) override { return find_in(entries_, key); }
+  TextTable(std::string name, Entries entries, bool fold)
+      : Named(std::move(name)), entries_(std::move(entries)), fold_(fold) {}
+  Lookup find(std::string_view key) override { return find_in(entries_, key, fold_); }
   bool is_pattern() const override { return false; }
+  std::optional<std::map<std::string, std::string>> entries() const override {
+    return std::map<std::string, std::string>(entries_.begin(), entries_.end());
+  }
 
  private:
   Entries entries_;
+  bool fold_;
 };
 
 // FILE.lmdb, or the text read once as long as there is no such file.
 class IndexedTable : public Named {
  public:
-  IndexedTable(std::string name, std::string path, std::unique_ptr<LmdbFile> file, Entries entries)
-      : Named(std::move(name)), path_(std::move(path)), file_(std::move(file)), entries_(std::move(entries)) {}
+  IndexedTable(std::string name, std::string path, std::unique_ptr<LmdbFile> file, Entries entries, bool fold)
+      : Named(std::move(name)), path_(std::move(path)), file_(std::move(file)), entries_(std::move(entries)), fold_(fold) {}
 
   Lookup find(std::string_view key) override {
-    if (!file_) return find_in(entries_, key);
-    auto result = file_->get(lower(key));
+    if (!file_) return find_in(entries_, key, fold_);
+    auto result = file_->get(fold_ ? lower(key) : std::string(key));
     if (!result) return fail(name(), result.error());
     return result;
   }
@@ -75,6 +80,7 @@ class IndexedTable : public Named {
   std::string path_;   // of FILE.lmdb
   std::unique_ptr<LmdbFile> file_;
   Entries entries_;
+  bool fold_;
   FileIdentity refused_;   // what could not be opened, so that it is said once
 };
 
@@ -174,6 +180,7 @@ Result<Entries> read_entries(const Request& request) {
   if (!text) return tl::unexpected(text.error());
   BuildOptions options;
   options.warn = request.warn;
+  options.fold = request.options.fold;
   auto parsed = (request.aliases ? parse_aliases : parse_source)(*text, request.path, options);
   return Entries(std::make_move_iterator(parsed.begin()), std::make_move_iterator(parsed.end()));
 }
@@ -187,18 +194,18 @@ Opened open_indexed(const Request& request) {
     if (!entries && entries.error().code == Errc::not_found)
       return fail(Errc::config, "open database " + path + ": no such file, and no " + request.path + " either");
     if (!entries) return tl::unexpected(entries.error());
-    return std::make_shared<IndexedTable>(request.name, path, nullptr, std::move(*entries));
+    return std::make_shared<IndexedTable>(request.name, path, nullptr, std::move(*entries), request.options.fold);
   }
   const FileIdentity source = FileIdentity::of(request.path);
   if (source.exists() && source.changed_ns > (*file)->identity().changed_ns)
     request.warn("database " + path + " is older than source file " + request.path);
-  return std::make_shared<IndexedTable>(request.name, path, std::move(*file), Entries());
+  return std::make_shared<IndexedTable>(request.name, path, std::move(*file), Entries(), request.options.fold);
 }
 
 Opened open_texthash(const Request& request) {
   auto entries = read_entries(request);
   if (!entries) return tl::unexpected(entries.error());
-  return std::make_shared<TextTable>(request.name, std::move(*entries));
+  return std::make_shared<TextTable>(request.name, std::move(*entries), request.options.fold);
 }
 
 Opened open_inline(const Request& request) {
@@ -220,10 +227,10 @@ Opened open_inline(const Request& request) {
     // White space inside the name means that the '=' belongs to something else.
     if (equals == text.npos || key.find_first_of(" \t\r\n") != key.npos)
       return need("missing '=' after attribute name: \"" + printable(text) + "\"");
-    entries[lower(key)] = trim(text.substr(equals + 1));
+    entries[request.options.fold ? lower(key) : std::string(key)] = trim(text.substr(equals + 1));
   }
   if (entries.empty()) return need("empty table");
-  return std::make_shared<TextTable>(request.name, std::move(entries));
+  return std::make_shared<TextTable>(request.name, std::move(entries), request.options.fold);
 }
 
 // A file of rules, or "{{rule}, …}", line by line into `rules`.

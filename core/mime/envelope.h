@@ -36,6 +36,7 @@ struct Envelope {
   BodyType body = BodyType::unset;
   bool smtputf8 = false;  // the client asked for it
   Trace trace = Trace::none;
+  std::string verp;       // two delimiters: every recipient gets mail from a sender of its own (core/mime/verp.h); else ""
   std::vector<Recipient> recipients;
   std::vector<Recipient> expanded;   // aliases that gave way to what they stand for, and asked for NOTIFY=SUCCESS
 

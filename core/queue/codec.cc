@@ -6,7 +6,7 @@
 namespace millrace::queue {
 namespace {
 
-constexpr std::uint8_t kStateVersion = 1, kMessageVersion = 1, kEnvelopeVersion = 2, kRecipientVersion = 1;
+constexpr std::uint8_t kStateVersion = 1, kMessageVersion = 1, kEnvelopeVersion = 3, kRecipientVersion = 1;
 constexpr std::size_t kMaxReason = 4096;  // of one text of an outcome
 
 void put_crc(std::string& out, std::size_t start) {
@@ -48,6 +48,7 @@ void each_string(Envelope& e, unsigned version, const Each& each) {
   each(e.content_filter);
   each(e.redirect);
   if (version >= 2) each(e.source);
+  if (version >= 3) each(e.verp);
 }
 
 void put_recipient(const mime::Recipient& recipient, std::string& out) {

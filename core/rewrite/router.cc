@@ -500,6 +500,7 @@ const char* class_name(AddressClass address_class) {
 
 Result<std::shared_ptr<Router>> Router::make(std::shared_ptr<const config::Config> config,
                                              const config::Params& params, map::TableSet& tables) {
+  map::set_owner_request_special(params.owner_request_special);
   return TableRouter::make(std::move(config), params, tables);
 }
 

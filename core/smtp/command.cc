@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/base/strings.h"
+#include "core/mime/verp.h"
 
 namespace millrace::smtp {
 namespace {
@@ -139,6 +140,11 @@ std::optional<ParameterError> parse_mail_parameters(const std::vector<Word>& wor
       // RFC 4954 section 5: without authentication the value is not trusted, and nothing keeps it.
     } else if (extensions.smtputf8 && iequals(word, "SMTPUTF8")) {
       out.smtputf8 = true;
+    } else if (extensions.verp && (iequals(word, "XVERP") || istarts_with(word, "XVERP="))) {
+      out.verp = word.size() == 5 ? extensions.verp_default : word.substr(6);
+      if (!mime::verp_problem(out.verp, extensions.verp_allowed).empty()) {
+        return ParameterError{501, "5.5.4", "Error: XVERP needs two characters from " + std::string(extensions.verp_allowed)};
+      }
     } else if (istarts_with(word, "RET=")) {
       if (!extensions.dsn) return no_dsn;
       const std::string_view value = word.substr(4);

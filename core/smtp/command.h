@@ -35,6 +35,8 @@ struct ParameterError {
 // Which extensions may be used now; the others get their words refused.
 struct Extensions {
   bool smtputf8 = true, dsn = true;
+  bool verp = false;                    // XVERP, Postfix's own
+  std::string_view verp_default{}, verp_allowed{};   // default_verp_delimiters, verp_delimiter_filter
 };
 
 struct MailParameters {
@@ -43,6 +45,7 @@ struct MailParameters {
   std::uint64_t size = 0;
   mime::Ret ret = mime::Ret::unset;
   std::string envid;          // xtext as received
+  std::string verp;           // the two delimiters, "": not asked for
 };
 
 struct RcptParameters {

@@ -245,6 +245,7 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
       open.list("smtpd_client_event_limit_exceptions", params.smtpd_client_event_limit_exceptions, Kind::address);
   context->xclient_hosts = open.list("smtpd_authorized_xclient_hosts", params.smtpd_authorized_xclient_hosts, Kind::address);
   context->xforward_hosts = open.list("smtpd_authorized_xforward_hosts", params.smtpd_authorized_xforward_hosts, Kind::address);
+  context->verp_clients = open.list("smtpd_authorized_verp_clients", params.smtpd_authorized_verp_clients, Kind::address);
   context->debug_peers = open.list("debug_peer_list", params.debug_peer_list, Kind::address);
   context->verbose = parts.service->verbosity > 0;
   context->flush_domains = open.list("fast_flush_domains", params.fast_flush_domains, Kind::domain);

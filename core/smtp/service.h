@@ -86,7 +86,7 @@ struct ServiceContext {
 
   BareNewline bare_newline = BareNewline::normalize;
   map::MatchList bare_newline_exclusions, event_limit_exceptions;
-  map::MatchList xclient_hosts, xforward_hosts, flush_domains;
+  map::MatchList xclient_hosts, xforward_hosts, verp_clients, flush_domains;
   map::MatchList debug_peers;      // whose sessions are logged line by line; with -v all are
   bool verbose = false;
   map::MatchList noop_commands, forbidden_commands;

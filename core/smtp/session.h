@@ -156,6 +156,7 @@ class Session {
   std::unique_ptr<Transaction> transaction_;
   std::optional<filter::Verdict> sticky_;     // answers from MAIL on; see verdict.h
   bool access_denied_ = false;
+  bool may_verp() const;
   bool may_xclient_ = false, may_xforward_ = false;
   bool chunks_failed_ = false;                // a BDAT was refused: the chunks that follow are dropped
   unsigned hidden_keywords_ = 0;

@@ -30,7 +30,16 @@ std::string domain_of(std::string_view address) {
 }  // namespace
 
 Extensions Session::extensions() const {
-  return {.smtputf8 = params_.smtputf8_enable && !(hidden_keywords_ & kSmtpUtf8), .dsn = !(hidden_keywords_ & kDsn)};
+  return {.smtputf8 = params_.smtputf8_enable && !(hidden_keywords_ & kSmtpUtf8),
+          .dsn = !(hidden_keywords_ & kDsn),
+          .verp = may_verp(),
+          .verp_default = params_.default_verp_delimiters,
+          .verp_allowed = params_.verp_delimiter_filter};
+}
+
+// By the client as XCLIENT has it, unlike the rights to XCLIENT and XFORWARD.
+bool Session::may_verp() const {
+  return service_.verp_clients.matches_host(facts_.client_name, facts_.client_address).value_or(false);
 }
 
 Reply Session::helo(const Input& input) { return greet_name(input, false); }
@@ -84,6 +93,7 @@ Reply Session::keywords() {
   offer(kVrfy, !params_.disable_vrfy_command, "VRFY");
   offer(kEtrn, true, "ETRN");
   offer(kStarttls, service_.tls && !facts_.tls, "STARTTLS");
+  offer(kXverp, may_verp(), "XVERP");
   offer(kXclient, may_xclient_, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
   offer(kXforward, may_xforward_, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
   offer(kEnhancedStatusCodes, true, "ENHANCEDSTATUSCODES");
@@ -128,6 +138,7 @@ Reply Session::mail(const Input& input) {
   std::optional<std::string> sender =
       address_of(input.words[2], parameters.smtputf8, true, params_.strict_rfc821_envelopes);
   if (!sender) return Reply(501, "5.1.7", "Bad sender address syntax");
+  if (!parameters.verp.empty() && sender->empty()) return Reply(503, "5.5.4", "Error: XVERP requires non-null sender");
   if (params_.message_size_limit > 0 && parameters.size > static_cast<std::uint64_t>(params_.message_size_limit)) {
     return Reply(552, "5.3.4", "Message size exceeds fixed limit");
   }
@@ -144,6 +155,7 @@ Reply Session::mail(const Input& input) {
   envelope.smtputf8 = parameters.smtputf8;
   envelope.ret = parameters.ret;
   envelope.envid = std::move(parameters.envid);
+  envelope.verp = std::move(parameters.verp);
   envelope.arrival = wall_now();
   envelope.client_name = facts_.client_name;
   envelope.client_address = shown_address();

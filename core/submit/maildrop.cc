@@ -67,6 +67,10 @@ Result<void> MaildropParser::take(const Record& record) {
       submission_.full_name = printable(text);
       return {};
     case 'A': return attribute(text);
+    case 'v':
+      if (text.size() != 2 || has_control(text)) return malformed("VERP delimiters");
+      submission_.verp = text;
+      return {};
     case 'N': return line(text, true);
     case 'L': return line(text, false);
     default: return {};   // T: the file's own time counts; M, X, E have no text of use

@@ -23,6 +23,7 @@ struct Submission {
   mime::Ret ret = mime::Ret::unset;
   mime::BodyType body = mime::BodyType::unset;
   mime::Trace trace = mime::Trace::none;
+  std::string verp;        // the delimiters as given; not judged here
   bool gateway = false;    // sendmail -G: not a message of our own users
 };
 

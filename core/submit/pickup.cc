@@ -13,6 +13,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/overrides.h"
+#include "core/mime/verp.h"
 #include "core/queue/codec.h"
 #include "core/smtp/command.h"
 
@@ -264,6 +265,15 @@ Pickup::Outcome Pickup::accept(const File& file, const Submission& submission, m
   envelope.ret = submission.ret;
   envelope.body = submission.body;
   envelope.trace = submission.trace;
+  if (!submission.verp.empty()) {
+    if (submission.sender.empty()) {
+      log_.warning(envelope.queue_id + ": ignoring VERP request for null sender");
+    } else if (!mime::verp_problem(submission.verp, params_->verp_delimiter_filter).empty()) {
+      log_.warning(fmt::format("{}: ignoring bad VERP request: \"{}\"", envelope.queue_id, printable(submission.verp)));
+    } else {
+      envelope.verp = submission.verp;
+    }
+  }
   envelope.content_filter = params_->content_filter;
   const WallMicros dropped = file.status.st_mtim.tv_sec * 1000000LL + file.status.st_mtim.tv_nsec / 1000;
   envelope.arrival = std::clamp<WallMicros>(dropped, 0, now);

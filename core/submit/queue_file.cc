@@ -122,6 +122,9 @@ class Reader {
       case 'W':
         out_.delay_warned = trim(text) == "0";
         return {};
+      case 'v':
+        if (text.size() == 2 && !has_control(text)) out_.envelope.verp = text;
+        return {};
       case 'A': return attribute(text);
       default: return {};   // what has no meaning once the message is queued: full name, flags, counts
     }

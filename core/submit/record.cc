@@ -44,7 +44,8 @@ bool RecordOrder::accept(char type) {
       switch (type) {
         case 'T':
         case 'F':
-        case 'A': return true;
+        case 'A':
+        case 'v': return true;
         case 'S':
           if (sender_) return false;
           return sender_ = true;

@@ -3,6 +3,7 @@
 // the text.
 //
 //   S sender   R recipient   F full name   A name=value   T time   M content follows
+//   v VERP delimiters
 //   N a line   L part of a line that goes on   X end of content   E end of the file
 //
 // Pure, bounded, and without any library of others: the setgid postdrop is built from it.  It judges form and

@@ -42,7 +42,7 @@ std::vector<Token> scan(std::string_view text) {
       out.push_back({Token::Kind::comment, enclosed('(', ')')});
     } else if (c == '[') {
       out.push_back({Token::Kind::word, enclosed('[', ']')});
-    } else if (kSpecials.find(c) != kSpecials.npos) {
+    } else if (kSpecials.find(c) != kSpecials.npos || c == '|') {   // a command's mark, at the start of a word
       out.push_back({Token::Kind::special, std::string(1, c)});
       ++at;
     } else {
@@ -69,7 +69,8 @@ std::string joined(const std::vector<Token>& tokens, bool internal) {
   std::string out;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const bool word = tokens[i].kind != Token::Kind::special;
-    if (i > 0 && (tokens[i - 1].is(',') || (word && tokens[i - 1].kind != Token::Kind::special))) out += ' ';
+    const bool after_word = i > 0 && tokens[i - 1].kind != Token::Kind::special;
+    if (i > 0 && (tokens[i - 1].is(',') || ((word || tokens[i].is('<')) && after_word))) out += ' ';
     out += internal && tokens[i].kind == Token::Kind::quoted ? unquoted(tokens[i].text) : tokens[i].text;
   }
   return out;
@@ -90,7 +91,7 @@ map::Entries parse_aliases(std::string_view text, const std::string& name, const
       here.warn("logical line must not start with whitespace -- ignoring this line");
       continue;
     }
-    if (!is_valid_utf8(line)) {
+    if (options.utf8 && !is_valid_utf8(line)) {
       here.warn("non-UTF-8 input \"" + printable(line) + "\" -- ignoring this line");
       continue;
     }

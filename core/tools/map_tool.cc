@@ -1,9 +1,14 @@
 #include "core/tools/map_tool.h"
 
 #include <fmt/format.h>
+#include <grp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -18,6 +23,7 @@
 #include "core/map/text.h"
 #include "core/tools/alias_source.h"
 #include "core/tools/alias_tool.h"
+#include "core/tools/map_keys.h"
 
 namespace millrace::tools {
 namespace {
@@ -30,12 +36,52 @@ struct Kind {
   const char* name;
   const char* usage;
   const char* separator;   // between key and value in lists
+  const char* options;
   map::Entries (*parse)(std::string_view text, const std::string& name, const map::BuildOptions& options);
 };
-constexpr Kind kMap = {"postmap", "usage: postmap [-NfFinoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
-                       "\t", map::parse_source};
+constexpr Kind kMap = {"postmap", "usage: postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+                       "\t", "+bc:d:fFhimNnopq:rsuUvw", map::parse_source};
 constexpr Kind kAlias = {"postalias", "usage: postalias [-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
-                         ":\t", parse_aliases};
+                         ":\t", "+c:d:fiNnopq:rsuvw", parse_aliases};
+
+// Root gives up its rights for the owner's of the source while a table is made, so that nobody who may write the
+// source can have another's file changed (postmap(1), -o).
+class SourceOwner {
+ public:
+  SourceOwner(const std::string& path, const std::string& source, bool wanted, const std::function<void(const std::string&)>& warn) {
+    struct stat info{}, parent{};
+    // With entries from standard input it is who gave them to us.
+    const int known = source == path ? ::stat(path.c_str(), &info) : ::fstat(STDIN_FILENO, &info);
+    if (!wanted || known != 0 || ::getuid() != 0) return;
+    if (info.st_uid == 0) {
+      const std::size_t slash = path.rfind('/');
+      const std::string directory = slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+      if (::stat(directory.c_str(), &parent) == 0 && parent.st_uid != 0) {
+        warn(fmt::format("Creating root-owned database file(s) {0}.* in non-root-owned directory {1}. Files {2}, {0}.*, and directory {1} "
+                         "should have the same owner. Please fix ownership to avoid a privilege-escalation attack.",
+                         path, directory, source));
+      }
+      return;
+    }
+    active_ = true;
+    if (::setegid(info.st_gid) != 0 || ::setgroups(1, &info.st_gid) != 0 || ::seteuid(info.st_uid) != 0) {
+      problem_ = fmt::format("cannot take the rights of the owner of {}: {}", source, std::strerror(errno));
+    }
+  }
+  ~SourceOwner() {
+    if (!active_) return;
+    // What follows is the next table, or the end.
+    const gid_t own = ::getgid();
+    if (::seteuid(0) != 0 || ::setegid(own) != 0 || ::setgroups(1, &own) != 0) ::_exit(kFailed);
+  }
+  SourceOwner(const SourceOwner&) = delete;
+  SourceOwner& operator=(const SourceOwner&) = delete;
+  const std::string& problem() const { return problem_; }
+
+ private:
+  bool active_ = false;
+  std::string problem_;
+};
 
 class MapTool {
  public:
@@ -45,11 +91,13 @@ class MapTool {
   }
 
   int run(int argc, char** argv) {
-    std::string problem;
-    if (!read_options(argc, argv, problem)) return fatal(problem.empty() ? kind_.usage : problem);
+    if (!read_options(argc, argv)) return fatal(kind_.usage);
+    if (const char* wrong = misfit()) return fatal(wrong);
     if ((query_ ? 1 : 0) + (remove_ ? 1 : 0) + (list_ ? 1 : 0) > 1) return fatal("specify only one of -s or -q or -d");
     if (names_.empty()) return fatal(kind_.usage);
-    const std::string type = config::Config::load(directory_, ignored_)->params().default_database_type;
+    const auto config = config::Config::load(directory_, ignored_);
+    const std::string type = config->params().default_database_type;
+    if (!config->params().smtputf8_enable || ((keys_.headers || keys_.body) && !force_utf8_)) options_.utf8 = false;
     for (std::string& name : names_) {
       if (!map::looks_like_table(name)) name = type + ":" + name;
     }
@@ -66,7 +114,9 @@ class MapTool {
     std::string path;
     if (const int failed = stored_path(name, "does not support bulk-mode creation.", path)) return failed;
     map::Entries entries;
-    std::string like = path;
+    std::string like = increment_ ? "" : path;
+    const SourceOwner owner(path, increment_ ? "stdin" : path, as_owner_, [this](const std::string& text) { warn(text); });
+    if (!owner.problem().empty()) return fatal(owner.problem());
     if (increment_) {
       auto old = map::read_lmdb(path);
       if (!old && old.error().code != Errc::not_found) return fatal(old.error().context);
@@ -75,8 +125,7 @@ class MapTool {
         like = path + ".lmdb";
       }
       const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-      map::BuildOptions quiet = options_;
-      for (auto& [key, value] : kind_.parse(text, "stdin", quiet)) map::add_entry(entries, key, value, named(name));
+      for (auto& [key, value] : kind_.parse(text, "stdin", options_)) map::add_entry(entries, key, value, named(name));
     } else {
       const auto text = map::read_file(path, kSourceLimit);
       if (!text) return fatal(text.error().code == Errc::not_found ? fmt::format("open {}: No such file or directory", path) : text.error().context);
@@ -85,9 +134,7 @@ class MapTool {
         // What NIS expects of an alias table, as Sendmail and Postfix have it.
         entries.try_emplace("@", "@");
         entries.try_emplace("YP_LAST_MODIFIED", fmt::format("{:010}", wall_now() / 1000000));
-        char host[256] = {};
-        ::gethostname(host, sizeof host - 1);
-        entries.try_emplace("YP_MASTER_NAME", host);
+        entries.try_emplace("YP_MASTER_NAME", config::Config::load(directory_, ignored_)->params().myhostname);
       }
     }
     if (const auto written = map::write_lmdb(path, entries, like, options_); !written) return fatal(written.error().context);
@@ -101,13 +148,13 @@ class MapTool {
   }
 
  private:
-  bool read_options(int argc, char** argv, std::string& problem) {
+  bool read_options(int argc, char** argv) {
     using Duplicates = map::BuildOptions::Duplicates;
     std::vector<char*> arguments(argv, argv + argc);
     arguments[0] = program_.data();
     arguments.push_back(nullptr);
     optind = 0;   // glibc: starts over
-    for (int option; (option = ::getopt(argc, arguments.data(), "+bc:d:fFhimNnopq:rsuUvw")) != -1;) {
+    for (int option; (option = ::getopt(argc, arguments.data(), kind_.options)) != -1;) {
       switch (option) {
         case 'c': directory_ = optarg; break;
         case 'd': remove_ = optarg; break;
@@ -120,18 +167,37 @@ class MapTool {
         case 'p': options_.inherit_mode = false; break;
         case 'r': options_.duplicates = Duplicates::replace; break;
         case 'w': options_.duplicates = Duplicates::ignore; break;
-        case 'o':   // nothing is done as another user than the caller
-        case 'u':
-        case 'U':
+        case 'b': keys_.body = true; break;
+        case 'h': keys_.headers = true; break;
+        case 'm': keys_.mime = true; break;
+        case 'F': files_ = true; break;
+        case 'o':
+          as_owner_ = false;
+          options_.inherit_owner = false;
+          break;
+        case 'u': options_.utf8 = false; break;
+        case 'U': force_utf8_ = true; break;
         case 'v': break;
-        case '?': return false;
-        default:
-          problem = fmt::format("option -{} is not supported", static_cast<char>(option));
-          return false;
+        default: return false;
       }
     }
     names_.assign(arguments.begin() + optind, arguments.begin() + argc);
+    if (files_) {
+      options_.convert = [](std::string_view names) -> Result<std::string> {
+        auto content = files_content(names);
+        if (!content) return tl::unexpected(content.error());
+        return base64_encode(*content);
+      };
+    }
     return true;
+  }
+
+  // nullptr, or why these options do not go together.
+  const char* misfit() const {
+    if (!keys_.headers && !keys_.body && !keys_.mime) return nullptr;
+    if (query_ != "-") return "specify -b -h or -m only with \"-q -\"";
+    if (!keys_.headers && !keys_.body) warn("ignoring -m option without -b or -h");
+    return nullptr;
   }
 
   // "hash:/etc/x" -> "/etc/x", for the types that are kept in FILE.lmdb.
@@ -163,52 +229,103 @@ class MapTool {
     return out;
   }
 
+  map::TableOptions table_options() {
+    map::TableOptions out;
+    out.warn = options_.warn;
+    out.fold = options_.fold;
+    out.proxy_read_maps = config::Config::load(directory_, ignored_)->params().proxy_read_maps;
+    return out;
+  }
+
   int query(const std::string& key) {
-    map::TableOptions table_options;
-    table_options.warn = options_.warn;
-    table_options.proxy_read_maps = config::Config::load(directory_, ignored_)->params().proxy_read_maps;
-    map::TableSet tables(std::move(table_options));
+    map::TableSet tables(table_options());
     std::vector<std::shared_ptr<map::Table>> opened;
     for (const std::string& name : names_) {
       auto table = tables.open(name);
       if (!table) return fatal(table.error().context);
       opened.push_back(std::move(*table));
     }
-    bool found = false;
     const bool many = key == "-";
-    for (const std::string& one : many ? keys_from_input() : std::vector<std::string>{key}) {
-      for (const auto& table : opened) {
-        const auto value = one.empty() ? map::Lookup(std::optional<std::string>()) : table->find(one);
-        if (!value) return fatal("table " + value.error().context);
-        if (!*value) continue;
-        if ((*value)->empty()) warn("table " + table->name() + ": key " + one + ": the result is an empty string");
-        many ? print(one, **value) : void(std::cout << **value << "\n");
-        found = true;
-        break;
+    if (many && (keys_.headers || keys_.body)) {
+      const std::string message{std::istreambuf_iterator<char>(std::cin), {}};
+      const auto read = message_keys(message, keys_, [&](std::string_view one) { return ask(opened, std::string(one), true); });
+      if (!read) return fatal(read.error().context);
+    } else {
+      for (const std::string& one : many ? keys_from_input() : std::vector<std::string>{key}) {
+        if (!ask(opened, one, many)) break;
       }
     }
-    return found ? kGood : kFailed;
+    if (!trouble_.empty()) return fatal(trouble_);
+    return found_ ? kGood : kFailed;
   }
 
+  // One key in all tables; false when one of them failed.
+  bool ask(const std::vector<std::shared_ptr<map::Table>>& opened, const std::string& key, bool many) {
+    for (const auto& table : opened) {
+      if (options_.utf8 && !is_valid_utf8(key)) {
+        warn(fmt::format("{}: non-UTF-8 key \"{}\": malformed UTF-8 or invalid codepoint", table->name(), printable(key)));
+        continue;
+      }
+      if (key.empty() && !table->is_pattern()) continue;
+      auto value = table->find(key);
+      if (value && *value && files_) value = file_value(*table, key, **value);
+      if (!value) {
+        trouble_ = "table " + value.error().context;
+        return false;
+      }
+      if (!*value) continue;
+      if ((*value)->empty()) {
+        warn("table " + table->name() + ": key " + key + ": empty string result is not allowed");
+        warn("table " + table->name() + " should return NO RESULT in case of NOT FOUND");
+      }
+      many ? print(key, **value) : void(std::cout << **value << "\n");
+      found_ = true;
+      break;
+    }
+    return true;
+  }
+
+  // -F: what a table says is the content of files, which built tables hold and others name.
+  map::Lookup file_value(const map::Table& table, const std::string& key, const std::string& value) const {
+    if (is_built(map::table_type(table.name()))) {
+      if (auto content = base64_decode(value)) return content;
+      warn(fmt::format("table {}: key {}: malformed BASE64 value: {:.30}", table.name(), key, value));
+      return fail(Errc::config, table.name() + ": query error");
+    }
+    auto content = files_content(value);
+    if (!content) return fail(Errc::config, table.name() + ": " + content.error().context);
+    return std::optional<std::string>(std::move(*content));
+  }
+
+  static bool is_built(std::string_view type) { return type == "hash" || type == "btree" || type == "lmdb"; }
+
+  // Of the first table, as postmap(1).
   int list() {
-    for (const std::string& name : names_) {
+    for (const std::string& name : {names_.front()}) {
       const std::string type(map::table_type(name));
       map::Entries entries;
-      if (type == "texthash") {
-        const std::string path = name.substr(type.size() + 1);
-        const auto text = map::read_file(path, kSourceLimit);
-        if (!text) return fatal(fmt::format("open database {}: {}", path, text.error().context));
-        map::BuildOptions options = options_;
-        entries = map::parse_source(*text, path, options);
-      } else if (type != "hash" && type != "btree" && type != "lmdb") {
-        if (map::type_status(type) == map::TypeStatus::unknown) return fatal("unsupported dictionary type: " + type);
-        return fatal(fmt::format("table {}: sequence operation is not supported", name));
+      if (!is_built(type)) {
+        map::TableSet tables(table_options());
+        const auto table = tables.open(name);
+        if (!table) return fatal(table.error().context);
+        const auto all = (*table)->entries();
+        if (!all) return fatal(fmt::format("table {}: sequence operation is not supported", name));
+        for (const auto& [key, value] : *all) {
+          const auto content = files_ ? files_content(value) : Result<std::string>(value);
+          if (!content) warn(fmt::format("table {}: key {}: {}", name, key, content.error().context));
+          else print(key, *content);
+        }
+        continue;
       } else {
         auto stored = map::read_lmdb(name.substr(type.size() + 1));
         if (!stored) return fatal(stored.error().context);
         entries = std::move(*stored);
       }
-      for (const auto& [key, value] : entries) print(key, value);
+      for (const auto& [key, value] : entries) {
+        const auto content = files_ ? base64_decode(value) : std::optional<std::string>(value);
+        if (!content) warn(fmt::format("table {}: key {}: malformed BASE64 value: {:.30}", name, key, value));
+        else print(key, *content);
+      }
     }
     std::cout.flush();
     return kGood;
@@ -241,7 +358,9 @@ class MapTool {
   std::string program_, directory_;
   std::vector<std::string> names_;
   std::optional<std::string> query_, remove_;
-  bool list_ = false, increment_ = false;
+  bool list_ = false, increment_ = false, files_ = false, force_utf8_ = false, as_owner_ = true, found_ = false;
+  MessageKeys keys_;
+  std::string trouble_;   // why looking up ended
   map::BuildOptions options_;
   config::Findings ignored_;   // `check` reports them
 };

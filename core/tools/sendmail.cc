@@ -11,6 +11,7 @@
 #include "core/config/config.h"
 #include "core/map/table.h"
 #include "core/mime/builder.h"
+#include "core/mime/verp.h"
 #include "core/rewrite/address_list.h"
 #include "core/smtp/command.h"
 #include "core/submit/users.h"
@@ -153,6 +154,12 @@ int submit(const SendmailRequest& request, const config::Config& config, const s
   submission.gateway = request.gateway;
   submission.body = request.body;
   submission.ret = request.ret;
+  if (request.verp) {
+    const std::string& allowed = config.params().verp_delimiter_filter;
+    submission.verp = request.verp_delimiters.value_or(config.params().default_verp_delimiters);
+    if (!mime::verp_problem(submission.verp, allowed).empty()) return fatal("-V requires two characters from " + allowed);
+    if (submission.sender.empty()) return refuse("-V option requires non-null sender address");
+  }
   if (!request.envid.empty()) submission.envid = smtp::encode_xtext(request.envid);
   if (request.mode == SendmailRequest::Mode::verify) submission.trace = mime::Trace::verify;
   else if (request.record) submission.trace = mime::Trace::record;

@@ -11,6 +11,7 @@ using Mode = SendmailRequest::Mode;
 
 constexpr std::string_view kWithValue = "ABCFLNORVXbefhoprq";
 constexpr std::string_view kAlone = "GIUcimntvx";
+constexpr std::size_t kMaxEnvid = 100;
 
 class Parser {
  public:
@@ -25,6 +26,15 @@ class Parser {
       } else if (options && word == "-q") {
         // Needs no value, unlike any other form of it.
         set_mode(Mode::flush);
+      } else if (options && word == "-XV") {
+        out_.verp = true;
+      } else if (options && word == "-V" && next_ < arguments_.size() && arguments_[next_].size() == 2) {
+        // Postfix before 2.3 had VERP here; as Postfix does, the two characters are left where recipients stand.
+        out_.warnings.emplace_back("option -V is deprecated with Postfix 2.3; specify -XV instead");
+        out_.verp = true;
+      } else if (options && word.size() == 4 && word.starts_with("-V")) {
+        out_.warnings.push_back(fmt::format("option {} is deprecated with Postfix 2.3; specify -X{} instead", word, word.substr(1)));
+        verp(word.substr(2));
       } else if (options && word.size() > 1 && word[0] == '-') {
         letters(word);
       } else {
@@ -33,10 +43,48 @@ class Parser {
         out_.recipients.push_back(word);
       }
     }
+    if (out_.problem.empty()) conflicts();
     return std::move(out_);
   }
 
  private:
+  // What does not go together, as sendmail(1) has it.
+  void conflicts() {
+    const bool submits = out_.mode == Mode::submit || out_.mode == Mode::verify;
+    if (out_.extract && !submits && out_.mode != Mode::flush_site && out_.mode != Mode::flush_message && out_.mode != Mode::nothing) {
+      out_.problem = "-t can be used only in delivery mode";
+    }
+    if (out_.mode == Mode::verify) {
+      const std::pair<bool, const char*> options[] = {
+          {out_.extract, "-t"}, {out_.notify != 0, "-N"}, {out_.ret != mime::Ret::unset, "-R"}, {verbose_ == 1, "-v"}};
+      for (const auto& [given, name] : options) {
+        if (given && out_.problem.empty()) out_.problem = fmt::format("{} option cannot be used with -bv", name);
+      }
+    }
+    // Twice is a wish for more words in the log, not for a report.
+    out_.record = verbose_ == 1;
+    if (out_.recipients.empty() || !out_.problem.empty()) return;
+    const char* what = nullptr;
+    switch (out_.mode) {
+      case Mode::flush_site: what = "flush site"; break;
+      case Mode::flush_message: what = "flush queue_id"; break;
+      case Mode::list_queue: what = "display queue mode"; break;
+      case Mode::flush: what = "flush queue mode"; break;
+      case Mode::daemon: what = "daemon mode"; break;
+      case Mode::new_aliases: what = "alias initialization mode"; break;
+      case Mode::smtp: what = "stand-alone mode"; break;
+      case Mode::submit:
+      case Mode::verify:
+      case Mode::nothing: break;
+    }
+    if (what != nullptr) out_.problem = fmt::format("{} requires no recipient", what);
+  }
+
+  void verp(std::string_view delimiters) {
+    out_.verp = true;
+    out_.verp_delimiters = delimiters;
+  }
+
   void letters(const std::string& word) {
     for (std::size_t i = 1; i < word.size() && out_.problem.empty(); ++i) {
       const char letter = word[i];
@@ -62,9 +110,10 @@ class Parser {
       case 'G': out_.gateway = true; break;
       case 'I': set_mode(Mode::new_aliases); break;
       case 'i': out_.dot_ends = false; break;
+      case 'n': out_.problem = "-n option not supported"; break;
       case 't': out_.extract = true; break;
-      case 'v': out_.record = true; break;
-      default: break;   // -U -c -m -n -x mean nothing here, as in Postfix
+      case 'v': ++verbose_; break;
+      default: break;   // -U -c -m -x mean nothing here, as in Postfix
     }
   }
 
@@ -92,9 +141,14 @@ class Parser {
         else if (iequals(value, "hdrs")) out_.ret = mime::Ret::headers;
         else out_.warnings.emplace_back("bad -R option value -- ignored");
         break;
-      case 'V': out_.envid = value; break;
+      case 'V':
+        if (value.size() > kMaxEnvid) out_.warnings.emplace_back("too long -V option value -- ignored");
+        else if (printable(value) != value || !is_ascii(value)) out_.warnings.emplace_back("bad syntax in -V option value -- ignored");
+        else out_.envid = value;
+        break;
       case 'X':
-        if (value.starts_with('V')) out_.problem = "-XV: variable envelope return paths are not supported yet";
+        if (value.starts_with('V')) verp(std::string_view(value).substr(1));
+        else out_.problem = fmt::format("unsupported: -X{}", value.substr(0, 1));
         break;
       case 'b': mode(value); break;
       case 'f':
@@ -113,6 +167,10 @@ class Parser {
   }
 
   void mode(const std::string& value) {
+    if (out_.mode == Mode::flush_site || out_.mode == Mode::flush_message) {
+      out_.problem = fmt::format("-q{} can be used only in delivery mode", out_.mode == Mode::flush_site ? 'R' : 'I');
+      return;
+    }
     switch (value.empty() ? '\0' : value[0]) {
       case 'd':
       case 'l': out_.mode = Mode::daemon; break;
@@ -167,6 +225,7 @@ class Parser {
     } else if (value[0] == 'R' || value[0] == 'I') {
       out_.site = value.substr(1);
       if (out_.site.empty()) out_.problem = fmt::format("specify: -q{}{}", value[0], value[0] == 'R' ? "sitename" : "queueid");
+      if (out_.mode != Mode::submit && out_.problem.empty()) out_.problem = fmt::format("-q{} can be used only in delivery mode", value[0]);
       set_mode(value[0] == 'R' ? Mode::flush_site : Mode::flush_message);
     } else {
       out_.problem = fmt::format("-q{} is not implemented", value[0]);
@@ -175,6 +234,7 @@ class Parser {
 
   const std::vector<std::string>& arguments_;
   std::size_t next_ = 0;
+  int verbose_ = 0;
   SendmailRequest out_;
 };
 

@@ -1,6 +1,7 @@
 // What a command line of sendmail(1) asks for.  Pure: nothing is done, nothing is looked up.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct SendmailRequest {
   unsigned notify = 0;
   mime::Ret ret = mime::Ret::unset;
   std::string envid;               // as typed
+  bool verp = false;               // -XV
+  std::optional<std::string> verp_delimiters;   // of -XVxy, not judged; none: the default ones
   std::string alias_database;      // -oA
   std::string site;                // -qR, -qI
   std::vector<std::string> recipients;

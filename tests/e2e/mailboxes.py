@@ -2,6 +2,7 @@
 """Local ends: aliases, .forward, mailbox files and maildirs, with the recipient's rights; virtual mailboxes."""
 import os
 import pwd
+import socket
 import stat
 import sys
 import unittest
@@ -19,6 +20,8 @@ refuse: "|exit 67"
 file: WORK/out/file
 secret: :include:WORK/secret
 commands: :include:WORK/commands
+mark: "|/usr/bin/touch WORK/out/marked"
+store: WORK/out/stored
 loop: loop2
 loop2: loop
 """
@@ -32,16 +35,23 @@ alias_maps = hash:WORK/aliases
 recipient_delimiter = +
 forward_path = WORK/forward/$user${recipient_delimiter}${extension}, WORK/forward/$user
 mail_spool_directory = WORK/spool
-relay_domains = dest.example box.example dir.example
+relay_domains = dest.example box.example dir.example propagate.example home.example piped.example
 virtual_mailbox_domains = virtual.example
 virtual_mailbox_base = WORK/virtual
 virtual_mailbox_maps = inline:{ {box@virtual.example = boxes/box} {dir@virtual.example = dir/} {low@virtual.example = low/} {@star.example = star} {root@virtual.example = root} }
 virtual_uid_maps = inline:{ {box@virtual.example = GAMES} {dir@virtual.example = GAMES} {low@virtual.example = 0} {root@virtual.example = GAMES} }
 virtual_gid_maps = static:NOGROUP
 virtual_minimum_uid = 1
-transport_maps = inline:{ {dir.example = dirs} {box.example = command} }
+transport_maps = inline:{ {dir.example = dirs} {box.example = command} {propagate.example = propagate} {home.example = home} {piped.example = piped} }
+smtpd_recipient_restrictions = reject_unauth_destination, check_sender_access inline:{ {probing@sender.example = reject_unverified_recipient} }
+unverified_recipient_reject_code = 550
+address_verify_poll_delay = 5s
+address_verify_map =
 """
     MASTER = """local unix - n n - - local
+propagate unix - n n - - local -o propagate_unmatched_extensions=alias,forward,include
+home unix - n n - - local -o require_home_directory=yes
+piped unix - n n - - pipe user=games argv=/usr/bin/touch %(work)s/out/piped
 dirs unix - n n - - local -o mail_spool_directory=%(work)s/spool/
 command unix - n n - - local -o {mailbox_command=/bin/sh -c 'echo $USER,$EXTENSION,$SENDER > %(work)s/out/command; exit 0'}
 virtual unix - n n - - virtual
@@ -62,6 +72,7 @@ virtual unix - n n - - virtual
         cls.write("forward/daemon", '"|id -un > %s/out/daemon"\n' % cls.work, "daemon")
         cls.write("forward/bin", "stolen@dest.example\n", "daemon")
         cls.write("forward/news+tag", "tagged@dest.example\n", "news")
+        cls.write("forward/mail", "plain@dest.example\n", "mail")
         os.symlink("/etc/passwd", os.path.join(cls.work, "forward", "man"))
         cls.MAIN = cls.MAIN.replace("WORK", cls.work).replace("GAMES", str(games.pw_uid)).replace("NOGROUP", str(nobody.pw_gid))
 
@@ -165,10 +176,103 @@ virtual unix - n n - - virtual
         self.wait_log(second + r": .*status=(bounced|deferred) \(cannot update mailbox")
         self.assertEqual(self.text("spool/irc"), "mine\n")
 
-    def test_root_gets_no_mailbox(self):
-        reply = self.to("root@local.example")
-        self.wait_log(reply + r": .*status=deferred \(mail for root is not written")
-        self.assertFalse(os.path.exists(self.path("spool/root")))
+    def test_root_owns_its_mailbox_and_no_more(self):
+        self.to("root@local.example")
+        self.assertTrue(self.text("spool/root").endswith("\n>From here\nend\n\n"))
+        info = os.stat(self.path("spool/root"))
+        self.assertEqual((info.st_uid, stat.S_IMODE(info.st_mode)), (0, 0o600))
+        # A link that somebody else put there is not followed, and not even a file of somebody else's is written.
+        for target in ("mine", "/etc/shadow"):
+            os.unlink(self.path("spool/root"))
+            if target == "mine":
+                self.write("spool/root", "mine\n", "games")
+            else:
+                os.symlink(target, self.path("spool/root"))
+                os.lchown(self.path("spool/root"), self.games.pw_uid, self.games.pw_gid)
+            reply = self.to("root@local.example")
+            self.wait_log(reply + r": .*status=(bounced|deferred) \(cannot update mailbox")
+            if target == "mine":
+                self.assertEqual(self.text("spool/root"), "mine\n")
+        os.unlink(self.path("spool/root"))
+
+    def test_forward_of_root(self):
+        self.write("forward/root", "rooted@dest.example\n|id -un > %s/out/root\n" % self.work)
+        self.addCleanup(os.unlink, self.path("forward/root"))
+        self.to("root@local.example")
+        self.arrived("rooted@dest.example")
+        self.assertEqual(self.text("out/root"), "nobody\n")
+
+    # -- whether it could be delivered
+
+    def ask(self, address):
+        client = self.client()
+        client.say("EHLO c")
+        client.say("MAIL FROM:<probing@sender.example>")
+        reply = client.say("RCPT TO:<%s>" % address)
+        client.say("QUIT")
+        return reply
+
+    def test_probes_are_answered_and_nothing_is_done(self):
+        for address, text in (("lp@local.example", r"delivers to mailbox"), ("team@local.example", r"forwards to (one|two)@dest.example"),
+                              ("mark@local.example", r"delivers to command: /usr/bin/touch \S+"), ("store@local.example", r"delivers to file: \S+"),
+                              ("sync@dir.example", "delivers to maildir"), ("sync@box.example", "delivers to command: /bin/sh -c .*"),
+                              ("games@local.example", r"forward via file: \S+/forward/games"),
+                              ("box@virtual.example", "delivers to mailbox"), ("dir@virtual.example", "delivers to maildir"),
+                              ("x@piped.example", "delivers to command: /usr/bin/touch")):
+            with self.subTest(address):
+                self.assertEqual(self.ask(address), "250 2.1.5 Ok")
+                self.wait_log(r"to=<%s>.* dsn=2\.0\.0, status=deliverable \(%s\)" % (address, text))
+        for address, text in (("nobody-here@local.example", 'unknown user: "nobody-here"'), ("none@virtual.example", 'unknown user: "none@virtual.example"'),
+                              ("commands@local.example", "mail to command is restricted")):
+            with self.subTest(address):
+                self.assertRegex(self.ask(address), r"^550 5\.1\.1 <%s>: Recipient address rejected: undeliverable address: %s$" % (address, text))
+                self.wait_log(r"to=<%s>.* status=undeliverable \(%s\)" % (address, text))
+        self.assertRegex(self.ask("low@virtual.example"), "^450 4.1.1 .*unverified address: mail system configuration error$")
+        for name in ("out/marked", "out/stored", "spool/lp", "out/piped"):
+            self.assertFalse(os.path.exists(self.path(name)), name)
+
+    def test_report_of_sendmail_bv(self):
+        self.instance.command("sendmail", "-bv", "-f", "asker@dest.example", "team@local.example", "lp@local.example", "none@local.example",
+                              env=dict(os.environ, MAIL_CONFIG=self.instance.conf))
+        report = self.arrived("asker@dest.example").content.decode()
+        for text in ("delivers to mailbox", "unknown user", "Action: deliverable", "Action: undeliverable"):
+            self.assertIn(text, report)
+        self.assertRegex(report, "forwards to (one|two)@dest.example")
+        self.assertFalse(os.path.exists(self.path("spool/lp")))
+        self.assertFalse(any("two@dest" in " ".join(m.recipients) for m in self.next.messages))
+
+    # -- extensions and other people's names
+
+    def test_extensions_go_along_where_that_is_wanted(self):
+        self.to("team+tag@propagate.example")
+        self.arrived("one+tag@dest.example", "two+tag@dest.example")
+        self.to("mail+other@propagate.example")   # has no .forward of that extension; the plain one
+        self.arrived("plain+other@dest.example")
+        self.to("news+tag@propagate.example")     # has one
+        self.arrived("tagged@dest.example")
+        self.to("secret+tag@propagate.example")
+        self.arrived("four+tag@dest.example")
+        self.to("team+tag@local.example")
+        self.arrived("one@dest.example", "two@dest.example")
+
+    def test_biff(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as comsat:
+            try:
+                comsat.bind(("127.0.0.1", socket.getservbyname("biff", "udp")))
+            except OSError as why:
+                self.skipTest(str(why))
+            comsat.settimeout(10)
+            self.to("www-data@local.example")
+            self.assertEqual(comsat.recv(100), b"www-data@0\0")
+            size = os.path.getsize(self.path("spool/www-data"))
+            self.to("www-data@local.example")
+            self.assertEqual(comsat.recv(100), b"www-data@%d\0" % size)
+
+    def test_home_that_must_be_there(self):
+        reply = self.to("sys@home.example")
+        self.wait_log(reply + r": to=<sys@home.example>.*status=sent \(delivered to mailbox\)")
+        reply = self.to("nobody@home.example")
+        self.wait_log(reply + r": to=<nobody@home.example>.*dsn=4\.3\.0, status=deferred \(cannot access home directory /nonexistent: No such file")
 
     def test_maildir_and_command(self):
         self.to("proxy@dir.example")

@@ -21,7 +21,7 @@ constexpr const char* kRefused = ": not supported yet; without it mail would be 
 }  // namespace
 
 TEST_CASE("config support: harmless names warn, others refuse", "[config][support]") {
-  CHECK(findings_of("biff = no\n") == "warning: /c/main.cf, line 2: biff: not acted on\n");
+  CHECK(findings_of("trigger_timeout = 9s\n") == "warning: /c/main.cf, line 2: trigger_timeout: not acted on\n");
   for (const char* name : {"smtp_sasl_password_maps", "postscreen_dnsbl_sites", "smtpd_upstream_proxy_protocol"}) {
     CAPTURE(name);
     const std::string text = findings_of(std::string(name) + " = x\n");
@@ -31,7 +31,7 @@ TEST_CASE("config support: harmless names warn, others refuse", "[config][suppor
 }
 
 TEST_CASE("config support: the default, in any spelling, and nothing are silent", "[config][support]") {
-  CHECK(findings_of("biff = YES\nqueue_run_delay = 5m\ndaemon_timeout = 5h\nalias_database = hash:/etc/aliases\n") == "");
+  CHECK(findings_of("multi_instance_enable = NO\nqueue_run_delay = 5m\ndaemon_timeout = 5h\nalias_database = hash:/etc/aliases\n") == "");
   CHECK(findings_of("smtp_generic_maps =\nsmtpd_sasl_auth_enable = no\nlmtp_generic_maps = \n") == "");
   CHECK(findings_of("allow_mail_to_files = alias forward\nmulti_instance_name = postfix-a\n") == "");
   CHECK(findings_of("postscreen_greet_action = ignore\nsmtp_dns_support_level = enabled\n") == "");
@@ -63,9 +63,9 @@ TEST_CASE("config services: what each kind means", "[config][services]") {
         "fatal: /c/master.cf, line 1: x: spawn cannot be of type pass\n");
   CHECK(findings_of("", "smtpd fifo - - n - - smtpd\n") == "fatal: /c/master.cf, line 1: smtpd: smtpd cannot be of type fifo\n");
   CHECK(findings_of("", "smtpd pass - - n - - smtpd\nmine unix - - n - - smtp -o smtp_helo_name=x\n") == "");
-  CHECK(findings_of("", "smtp inet n - n - - smtpd -o smtp_sasl_password_maps=hash:/x -o biff=no\n") ==
+  CHECK(findings_of("", "smtp inet n - n - - smtpd -o smtp_sasl_password_maps=hash:/x -o trigger_timeout=9s\n") ==
         std::string("fatal: /c/master.cf, line 1: smtp_sasl_password_maps") + kRefused +
-        "warning: /c/master.cf, line 1: biff: not acted on\n");
+        "warning: /c/master.cf, line 1: trigger_timeout: not acted on\n");
 }
 
 TEST_CASE("config unused: mistyped names are told as Postfix does", "[config][unused]") {
@@ -102,4 +102,18 @@ TEST_CASE("config services: master_service_disable", "[config][services]") {
   CHECK(disabled("!smtp/inet inet") == "127.0.0.1:587/inet ");
   for (const char* qmgr : {"qmgr", "qmgr.fifo", "qmgr/fifo", "qmgr.unix", "qmgr/unix"}) CHECK(disabled(qmgr) == "qmgr/unix ");
   for (const char* bad : {"smtp", "*", "all", "smtp/inett", "smtp.", "/inet2"}) CHECK(disabled(bad) == "error");
+}
+
+TEST_CASE("support: tables that will be plugins are refused where they are named", "[config][support]") {
+  Findings findings;
+  const auto config = Config::from_text("mine = mysql:/etc/x\nvirtual_alias_maps = hash:/a, $mine proxy:pgsql:/etc/y\n"
+                                        "smtpd_sender_restrictions = check_sender_access ldap:/etc/z\naddress_verify_map = sdbm:/v\n"
+                                        "smtp_tls_session_cache_database = sdbm:/c\nluser_relay = nis\n",
+                                        "25 inet n - n - - smtpd -o transport_maps=unionmap:{sqlite:/q}\n", findings);
+  std::vector<std::string> errors;
+  for (const auto& line : findings.lines) {
+    if (line.is_error) errors.push_back(std::to_string(line.where.line) + " " + line.parameter + " " + line.text.substr(0, line.text.find(": tables")));
+  }
+  CHECK(errors == std::vector<std::string>{"1 mine \"mysql:/etc/x\"", "3 smtpd_sender_restrictions \"ldap:/etc/z\"",
+                                           "2 virtual_alias_maps \"pgsql:/etc/y\"", "1 transport_maps \"sqlite:/q\""});
 }

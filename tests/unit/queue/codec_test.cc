@@ -29,6 +29,7 @@ mime::Envelope full_envelope() {
   e.hold_reason = "why";
   e.redirect = "r@example.org";
   e.source = "REMOTE";
+  e.verp = "+=";
   e.recipients = {{"a@example.net", "A@example.net", "rfc822;A@example.net", mime::kNotifyNever},
                   {"b@example.net", "b@example.net", "", 0}};
   return e;
@@ -81,6 +82,7 @@ TEST_CASE("queue codec: an envelope comes back as it went", "[queue]") {
   CHECK(after.log_ident == "x");
   CHECK(after.hold);
   CHECK(after.redirect == "r@example.org");
+  CHECK(after.verp == "+=");
   CHECK(after.recipients.empty());
   REQUIRE(recipients.size() == 2);
   CHECK(recipients[0].recipient.original == "A@example.net");

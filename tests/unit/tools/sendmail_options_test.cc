@@ -21,7 +21,7 @@ TEST_CASE("sendmail: the command lines of cron, PHP, mailx and scripts", "[sendm
   CHECK(parse_sendmail({"-f", ""}).sender_given);
   CHECK(parse_sendmail({"-Nsuccess,DELAY"}).notify == 10);
   CHECK(parse_sendmail({"-N", "never,delay"}).notify == 0);
-  CHECK(parse_sendmail({"-Rhdrs", "-V", "id"}).ret == mime::Ret::headers);
+  CHECK(parse_sendmail({"-Rhdrs", "-V", "id1"}).ret == mime::Ret::headers);
   CHECK(parse_sendmail({"-C", "/etc/x/main.cf"}).config_directory == "/etc/x");
   CHECK(parse_sendmail({"-C", "/etc/x/"}).config_directory == "/etc/x");
 }
@@ -55,9 +55,48 @@ TEST_CASE("sendmail: mistakes", "[sendmail]") {
   CHECK(parse_sendmail({"-qSx"}).problem == "-qS is not implemented");
   CHECK(parse_sendmail({"-qR"}).problem == "specify: -qRsitename");
   CHECK(parse_sendmail({"-B9"}).problem == "-B option needs 8BITMIME or 7BIT");
-  CHECK_FALSE(parse_sendmail({"-XV"}).problem.empty());
+  CHECK(parse_sendmail({"-Xlog"}).problem == "unsupported: -Xl");
+  CHECK(parse_sendmail({"-n"}).problem == "-n option not supported");
   CHECK(parse_sendmail({"-N", "bogus"}).warnings.size() == 2);
   CHECK(parse_sendmail({"-o", ""}).problem.empty());
   CHECK(parse_sendmail({"-oA"}).problem == "-oA requires pathname");
   CHECK(parse_sendmail({"-oAhash:/x"}).alias_database == "hash:/x");
+}
+
+TEST_CASE("sendmail: every form of -V and -XV", "[sendmail]") {
+  CHECK(parse_sendmail({"-V", "an id"}).envid == "an id");
+  CHECK(parse_sendmail({"-Vanid"}).envid == "anid");
+  CHECK(parse_sendmail({"-V", std::string(101, 'x')}).envid.empty());
+  CHECK(parse_sendmail({"-V", "a\x01z"}).warnings == std::vector<std::string>{"bad syntax in -V option value -- ignored"});
+  auto request = parse_sendmail({"-XV", "a@b"});
+  CHECK(request.verp);
+  CHECK_FALSE(request.verp_delimiters);
+  CHECK(request.recipients == std::vector<std::string>{"a@b"});
+  CHECK(parse_sendmail({"-XV+="}).verp_delimiters == "+=");
+  CHECK(parse_sendmail({"-X", "V-="}).verp_delimiters == "-=");
+  CHECK(parse_sendmail({"-iXV"}).verp_delimiters == "");
+  // Postfix before 2.3.
+  request = parse_sendmail({"-V=+", "a@b"});
+  CHECK(request.verp_delimiters == "=+");
+  CHECK(request.warnings == std::vector<std::string>{"option -V=+ is deprecated with Postfix 2.3; specify -XV=+ instead"});
+  request = parse_sendmail({"-V", "a@", "c@d"});
+  CHECK(request.verp);
+  CHECK(request.recipients == std::vector<std::string>{"a@", "c@d"});
+}
+
+TEST_CASE("sendmail: what does not go together", "[sendmail]") {
+  CHECK(parse_sendmail({"-bp", "-t"}).problem == "-t can be used only in delivery mode");
+  CHECK(parse_sendmail({"-bv", "-t"}).problem == "-t option cannot be used with -bv");
+  CHECK(parse_sendmail({"-bv", "-N", "never", "a"}).problem == "-N option cannot be used with -bv");
+  CHECK(parse_sendmail({"-bv", "-R", "full", "a"}).problem == "-R option cannot be used with -bv");
+  CHECK(parse_sendmail({"-v", "-bv", "a"}).problem == "-v option cannot be used with -bv");
+  CHECK(parse_sendmail({"-qRx", "-bp"}).problem == "-qR can be used only in delivery mode");
+  CHECK(parse_sendmail({"-bp", "-qIx"}).problem == "-qI can be used only in delivery mode");
+  CHECK(parse_sendmail({"-qRx", "a"}).problem == "flush site requires no recipient");
+  CHECK(parse_sendmail({"-bp", "a"}).problem == "display queue mode requires no recipient");
+  CHECK(parse_sendmail({"-q", "a"}).problem == "flush queue mode requires no recipient");
+  CHECK(parse_sendmail({"-bi", "a"}).problem == "alias initialization mode requires no recipient");
+  CHECK(parse_sendmail({"-bs", "a"}).problem == "stand-alone mode requires no recipient");
+  CHECK(parse_sendmail({"-v", "a"}).record);
+  CHECK_FALSE(parse_sendmail({"-v", "-v", "a"}).record);
 }
