@@ -243,7 +243,7 @@ Answer ask(const Question& question, const filter::Chain& chain, const config::P
   };
   talk();
   session.abort();
-  (void)at(Stage::close, "", "");
+  session.close();
   return answer;
 }
 

@@ -99,8 +99,7 @@ Verdict UnsmtpFilters::inspect(mime::Envelope& envelope, mime::Message& message,
     verdict = session.message(context, message, spool_directory);
     note();
   }
-  filter::Context context{.session = facts, .envelope = envelope};
-  (void)session.at(Stage::close, context);
+  session.close();
   if (!decided() && held.stops()) verdict = held;
   log_verdict(verdict, envelope, recipients);
   return verdict;

@@ -85,6 +85,7 @@ struct ChainSession::Member {
   std::array<std::uint32_t, kStages> passes{};  // uneventful answers by stage, not yet in the trace
   std::int64_t pass_us = 0;
   Verdict streamed;   // what was said of the content while it arrived
+  std::optional<Verdict> standing;   // it refused the session: its answer from then on
 };
 
 ChainSession::ChainSession(const Chain& chain, const SessionFacts& facts, TraceSink* trace, const log::Logger& log)
@@ -145,6 +146,10 @@ Verdict ChainSession::ask(Member& member, Stage stage, Context& context) {
   const std::int64_t latency_us = micros_since(start);
   const std::string failure = verdict.failure;
   settle(member, stage, verdict, context);
+  // One that failed says itself what that means for each command; a refusal of the session is for all of them.
+  if (session_stage(stage) && verdict.sticky && verdict.refuses() && failure.empty() && !member.filter->options.shadow) {
+    member.standing = verdict;
+  }
   if (member.filter->shared != nullptr) {
     member.filter->shared->count(verdict, !failure.empty(), member.filter->options.shadow, latency_us);
     judge(member, stage, verdict, !failure.empty());
@@ -171,6 +176,12 @@ Verdict ChainSession::at(Stage stage, Context& context) {
   const bool rejected_before = context.rejected;
   for (Member& member : members_) {
     if (silent(member, stage, context)) continue;
+    if (member.standing) {
+      if (context.rejected) continue;
+      last_filter_ = member.filter->name();
+      answer = *member.standing;
+      break;
+    }
     Verdict verdict = ask(member, stage, context);
     if (context.rejected || member.filter->options.shadow || !verdict.stops()) continue;
     if (!ends_stage(verdict)) {
@@ -190,6 +201,15 @@ Verdict ChainSession::at(Stage stage, Context& context) {
     context.rejection = {};
   }
   return answer;
+}
+
+Verdict ChainSession::standing(const Context& context) const {
+  for (const Member& member : members_) {
+    if (member.filter->options.shadow) continue;
+    Verdict verdict = member.standing ? *member.standing : member.session->standing(context);
+    if (verdict.refuses()) return verdict;
+  }
+  return {};
 }
 
 struct ChainSession::Turned {
@@ -392,6 +412,10 @@ void ChainSession::abort() {
   in_transaction_ = false;
   queue_id_.clear();
   edit_log_.clear();
+}
+
+void ChainSession::close() {
+  for (Member& member : members_) member.session->close();
 }
 
 void ChainSession::note(Stage stage, Member& member, const Verdict& verdict, std::string_view failure,

@@ -136,6 +136,8 @@ class FilterSession {
   virtual Verdict message(Context& context, const mime::Message& message, Journal& journal) = 0;
   // The transaction is over, whatever became of it. Must not fail. [fiber]
   virtual void abort() = 0;
+  // The session is over, and in good order: a connection may be left to another one. [fiber]
+  virtual void close() {}
   // Content while it arrives, for a filter with `stream`: the header section as the client sent it, then the body in
   // pieces; message() follows and brings the edits.  What refuses, discards or fails here is told at the end. [fiber]
   virtual bool streams() const { return false; }
@@ -143,6 +145,9 @@ class FilterSession {
   virtual Verdict stream_body(Context&, std::string_view) { return {}; }
   // Can it still be asked, or does it repeat what its failure means?
   virtual bool works() const { return true; }
+  // Its answer to every command from now on, also to those no filter is asked about (STARTTLS, VRFY, ETRN): of one
+  // that refused the session, or failed for the rest of it.  Told, not asked: must not suspend.
+  virtual Verdict standing(const Context&) const { return {}; }
   // Is this filter told of recipients that were refused before it was asked?  Its answer is then ignored.
   virtual bool wants_rejected() const { return false; }
 };
@@ -243,6 +248,9 @@ class ChainSession {
   void stream_headers(Context& context, const std::vector<mime::Header>& headers);
   void stream_body(Context& context, std::string_view bytes);
   void abort();   // end of the transaction
+  void close();   // end of the session, when there is time for a farewell
+  // The first refusal that stands for the rest of the session; proceed when there is none.
+  Verdict standing(const Context& context) const;
   // The name of the filter behind the last stopping verdict ("" = none), for the log.
   const std::string& last_filter() const { return last_filter_; }
   const std::vector<std::string>& edit_log() const { return edit_log_; }

@@ -22,14 +22,6 @@ std::string_view bare(std::string_view address) {
   return address;
 }
 
-// Domains compare without case, local parts with it.
-bool same_address(std::string_view a, std::string_view b) {
-  const std::size_t at_a = a.rfind('@'), at_b = b.rfind('@');
-  if (at_a != at_b) return false;
-  if (at_a == std::string_view::npos) return a == b;
-  return a.substr(0, at_a) == b.substr(0, at_b) && iequals(a.substr(at_a), b.substr(at_b));
-}
-
 // Blanks are let pass where milters write them, as Postfix does: a field whose name begins with one reads as
 // part of the field above it.  Nothing here can end a field or the section.
 bool is_field_name(std::string_view name) {
@@ -53,6 +45,12 @@ unsigned notify_bits(std::string_view text) {
     if (iequals(word, "delay")) bits |= mime::kNotifyDelay;
   }
   return bits;
+}
+
+// RFC 3461 section 4.2: a type, a semicolon, xtext.
+bool is_orcpt(std::string_view text) {
+  const std::size_t semicolon = text.find(';');
+  return semicolon != 0 && semicolon != text.npos && semicolon + 1 < text.size();
 }
 
 struct Draft {
@@ -102,26 +100,27 @@ void edit_sender(const Edit& edit, Draft& draft) {
     if (equal == std::string_view::npos) continue;
     const std::string_view name = parameter.substr(0, equal), value = parameter.substr(equal + 1);
     if (iequals(name, "ENVID")) draft.envid = value;
-    if (iequals(name, "RET")) draft.ret = iequals(value, "hdrs") ? mime::Ret::headers : mime::Ret::full;
+    if (iequals(name, "RET") && iequals(value, "hdrs")) draft.ret = mime::Ret::headers;
+    if (iequals(name, "RET") && iequals(value, "full")) draft.ret = mime::Ret::full;
   }
 }
 
 void edit_recipients(const Edit& edit, std::vector<mime::Recipient>& recipients) {
   const std::string_view address = bare(edit.name);
   if (edit.kind == Edit::Kind::delete_recipient) {
-    std::erase_if(recipients, [&](const mime::Recipient& r) {
-      return same_address(r.original.empty() ? r.address : r.original, address) || same_address(r.address, address);
-    });
+    // Postfix compares them octet by octet with what the client gave.
+    std::erase_if(recipients, [&](const mime::Recipient& r) { return (r.original.empty() ? r.address : r.original) == address; });
     return;
   }
-  for (const mime::Recipient& r : recipients) {
-    if (same_address(r.address, address)) return;
-  }
   mime::Recipient fresh;
-  fresh.address = fresh.original = address;
+  fresh.address = address;   // the original is what rewriting makes of it, before aliases
   for (const std::string_view parameter : split(edit.value, " \t")) {
     if (istarts_with(parameter, "NOTIFY=")) fresh.notify = notify_bits(parameter.substr(7));
-    if (istarts_with(parameter, "ORCPT=")) fresh.orcpt = parameter.substr(6);
+    if (istarts_with(parameter, "ORCPT=") && is_orcpt(parameter.substr(6))) fresh.orcpt = parameter.substr(6);
+  }
+  // One that the client named, too, has an ORCPT: then there are two, as in Postfix.
+  for (const mime::Recipient& r : recipients) {
+    if (r.address == fresh.address && r.orcpt == fresh.orcpt && r.notify == fresh.notify) return;
   }
   recipients.push_back(std::move(fresh));
 }

@@ -282,7 +282,7 @@ void MilterSession::agree() {
 // --- one event ----------------------------------------------------------------------------------
 
 bool MilterSession::begin(const EventRule& rule, Context& context) {
-  if (options_.version < rule.since) return false;
+  if (options_.version < rule.since || skipped_ == rule.command) return false;
   // Macros go out also before an event the filter did not want, as Postfix does; not when there are none
   // and the filter knows of none.
   const auto stage = static_cast<std::size_t>(rule.macros);
@@ -292,8 +292,8 @@ bool MilterSession::begin(const EventRule& rule, Context& context) {
   const std::uint64_t bit = command_bit(rule.command);
   if (any || (had_macros_ & bit) != 0) connection_->output() += packet;
   had_macros_ = any ? had_macros_ | bit : had_macros_ & ~bit;
-  if (has(rule.unwanted) || skipped_ == rule.command) return false;
   skipped_ = 0;
+  if (has(rule.unwanted)) return false;
   return true;
 }
 
@@ -335,20 +335,21 @@ Verdict MilterSession::answer(const EventRule& rule, Context& context, const Pac
     auto reply = parse_reply_text(packet.data);
     if (!reply) {
       const std::string_view text = packet.data.substr(0, packet.data.find('\0'));
-      return misconfigured(context, "malformed reply: " + printable(text.substr(0, 100)));
+      return misconfigured(context, rule, "malformed reply: " + printable(text.substr(0, 100)));
     }
     return refuse(rule, Verdict::reply(reply->code, std::move(reply->enhanced), std::move(reply->text)));
   }
   if (packet.command == answer::kQuarantine) {
-    auto data = packet.data;
-    const auto text = take_text(data);
-    if (!text || at_session || !transaction_) return unexpected("unexpected filter response SMFIR_QUARANTINE");
+    const std::string_view text = packet.data.substr(0, packet.data.find('\0'));
+    if (at_session || !transaction_) return unexpected("unexpected filter response SMFIR_QUARANTINE");
     quarantined_ = true;
-    quarantine_reason_ = printable(text->substr(0, 200));
+    quarantine_reason_ = printable(text.substr(0, 200));
     final = false;
     return {};
   }
-  if (!packet.data.empty()) return unexpected("unexpected filter response (unknown filter reply)");
+  if (!packet.data.empty()) {
+    return unexpected("unexpected filter response " + std::string(answer_name(packet.command)));
+  }
   switch (packet.command) {
     case answer::kContinue: return rule.command == event::kEndOfMessage ? hold() : Verdict();
     case answer::kProgress: final = false; return {};
@@ -358,7 +359,11 @@ Verdict MilterSession::answer(const EventRule& rule, Context& context, const Pac
     case answer::kReject: return refuse(rule, Verdict::reply(550, "5.7.1", "Command rejected"));
     case answer::kTempfail:
       return refuse(rule, Verdict::reply(451, "4.7.1", "Service unavailable - try again later"));
-    case answer::kShutdown: return refuse(rule, Verdict::reply(421, "4.7.0", "Server closing connection"));
+    case answer::kShutdown: {
+      Verdict verdict = refuse(rule, Verdict::reply(421, "4.7.0", "Server closing connection"));
+      hang_up();   // Postfix says no farewell then
+      return verdict;
+    }
     case answer::kAccept: {
       if (at_session) {
         state_ = State::accepted;
@@ -396,7 +401,7 @@ Verdict MilterSession::refuse(const EventRule& rule, Verdict verdict) {
     session_refused_ = true;
     state_ = State::dead;
     hang_up();
-  } else if (rule.command != event::kRcpt && rule.command != event::kUnknown) {
+  } else if (rule.command != event::kRcpt && rule.command != event::kData && rule.command != event::kUnknown) {
     settled_ = true;
   }
   return verdict;
@@ -411,12 +416,15 @@ Verdict MilterSession::broken(const EventRule* rule, std::string what) {
   return verdict;
 }
 
-Verdict MilterSession::misconfigured(Context& context, std::string what) {
+Verdict MilterSession::misconfigured(Context& context, const EventRule& rule, std::string what) {
   if (context.log != nullptr) context.log->warning(label() + ": " + what);
   hang_up();
   state_ = State::dead;
   misconfigured_ = true;
-  Verdict verdict = standing(transaction_ ? filter::Stage::eom : filter::Stage::connect, context);
+  const bool of_session = rule.command == event::kConnect || rule.command == event::kHelo;
+  Verdict verdict = standing(of_session ? Stage::connect : transaction_ ? Stage::eom : Stage::unknown, context);
+  // What went wrong with the content of one message is for later ones a filter that is gone.
+  misconfigured_ = timeout_ != settings_.content_timeout || !transaction_;
   verdict.facts.emplace_back("failure", std::move(what));
   return verdict;
 }
@@ -429,6 +437,7 @@ Verdict MilterSession::standing(Stage stage, const Context& context) const {
     verdict = Verdict::reply(verdict.code == 421 ? 421 : 451, "4.3.5", "Server configuration problem - try again later");
     verdict.reason_id = "milter-reject";
   }
+  verdict.sticky = verdict.refuses() && (stage == Stage::connect || stage == Stage::helo);
   return verdict;
 }
 
@@ -473,10 +482,6 @@ bool MilterSession::wants_rejected() const { return state_ == State::live && has
 
 Verdict MilterSession::at(Stage stage, Context& context) {
   if (stage == Stage::vrfy || stage == Stage::etrn) return {};
-  if (stage == Stage::close) {
-    quit();
-    return {};
-  }
   if (state_ == State::fresh || !late_failure_.empty()) {
     if (Verdict verdict = ensure_open(context); !verdict.failure.empty()) return verdict;
     if (Verdict verdict = greet(context); verdict.action != Action::proceed || !verdict.failure.empty()) return verdict;

@@ -67,10 +67,14 @@ class MilterSession final : public filter::FilterSession {
   filter::Verdict at(filter::Stage stage, filter::Context& context) override;
   filter::Verdict message(filter::Context& context, const mime::Message& message, filter::Journal& journal) override;
   void abort() override;
+  void close() override { quit(); }
   bool wants_rejected() const override;
   bool streams() const override { return filter_.options.stream; }
   Verdict stream_headers(Context& context, const std::vector<mime::Header>& headers) override;
   Verdict stream_body(Context& context, std::string_view bytes) override;
+  Verdict standing(const Context& context) const override {
+    return state_ == State::dead ? standing(filter::Stage::connect, context) : Verdict();
+  }
   bool works() const override { return state_ != State::dead || session_refused_; }
 
  private:
@@ -109,7 +113,7 @@ class MilterSession final : public filter::FilterSession {
 
   // Failures.
   Verdict broken(const EventRule* rule, std::string what);
-  Verdict misconfigured(Context& context, std::string what);
+  Verdict misconfigured(Context& context, const EventRule& rule, std::string what);
 
   bool has(std::uint32_t bit) const { return (options_.protocol & bit) != 0; }
   Deadline deadline(const Context& context) const;

@@ -1,6 +1,7 @@
 // Headers, body and end of message, and the edits a filter asks for then: see session.h.
 #include "core/base/strings.h"
 #include "core/milter/client.h"
+#include "core/rewrite/address_list.h"
 
 namespace millrace::milter {
 namespace {
@@ -15,6 +16,16 @@ constexpr EventRule kEndOfHeadersRule{event::kEndOfHeaders, bits::kNoEndOfHeader
                                       MacroStage::end_of_headers};
 constexpr EventRule kBodyRule{event::kBody, bits::kNoBody, bits::kNoReplyBody, MacroStage::end_of_message};
 constexpr EventRule kEndOfMessageRule{event::kEndOfMessage, 0, 0, MacroStage::end_of_message};
+
+// Filters write addresses as they stand in header fields; the first counts.
+std::string first_address(std::string_view text) {
+  constexpr std::size_t kTokens = 1000;
+  const auto found = rewrite::find_addresses(text, kTokens);
+  if (found.empty()) return {};
+  const std::string address = rewrite::internal_text(found.front());
+  const std::size_t colon = address.starts_with('@') ? address.find(':') : address.npos;   // a source route
+  return colon == address.npos ? address : address.substr(colon + 1);
+}
 
 bool is_over(const Verdict& verdict) { return verdict.action != Action::proceed || !verdict.failure.empty(); }
 
@@ -162,9 +173,9 @@ Verdict MilterSession::stream_body(Context& context, std::string_view bytes) {
 }
 
 bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Journal& journal, Verdict& problem) {
-  const auto unusable = [&](std::string_view what) {
+  const auto unusable = [&] {
     journal.clear();
-    problem = misconfigured(context, "unusable request to " + std::string(what));
+    problem = broken(&kEndOfMessageRule, label() + ": malformed " + std::string(answer_name(packet.command)) + " request");
     return true;
   };
   Edit edit{};
@@ -173,7 +184,13 @@ bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Jo
     case answer::kInsertHeader:
     case answer::kChangeHeader: {
       const auto parsed = parse_header_edit(packet.data, packet.command != answer::kAddHeader);
-      if (!parsed) return unusable("change headers");
+      if (!parsed) return unusable();
+      if (parsed->name.empty()) {
+        if (packet.command != answer::kChangeHeader) return unusable();
+        journal.clear();
+        problem = misconfigured(context, kEndOfMessageRule, "null change header name");
+        return true;
+      }
       edit.index = parsed->index;
       edit.name = parsed->name;
       edit.value = parsed->value;
@@ -189,10 +206,10 @@ bool MilterSession::take_edit(const Packet& packet, Context& context, filter::Jo
     case answer::kAddRcptParameters:
     case answer::kDeleteRcpt:
     case answer::kChangeFrom: {
-      const auto parsed = parse_address_edit(packet.data);
       const bool is_rcpt = packet.command != answer::kChangeFrom;
-      if (!parsed || (is_rcpt && parsed->address.empty())) return unusable("change the envelope");
-      edit.name = internal_address(parsed->address);
+      const auto parsed = parse_address_edit(packet.data, !is_rcpt || packet.command == answer::kAddRcptParameters);
+      if (!parsed) return unusable();
+      edit.name = first_address(parsed->address);
       if (is_rcpt && edit.name.empty()) return true;   // <>: as Postfix, nobody
       edit.value = parsed->parameters;
       edit.kind = packet.command == answer::kDeleteRcpt   ? Edit::Kind::delete_recipient

@@ -99,8 +99,9 @@ bool MilterSession::check_header(Edit& edit, Context& context) {
 // The filter's answer together with what the rules asked for.
 Verdict MilterSession::checked(Context&, filter::Journal& journal, Verdict verdict) {
   const Asked asked = std::exchange(asked_, {});
-  if (state_ == State::dead || verdict.refuses() || verdict.action == Action::discard || !verdict.failure.empty()) return verdict;
+  if (state_ == State::dead || verdict.action == Action::discard || !verdict.failure.empty()) return verdict;
   if (asked.reject) return *asked.reject;
+  if (verdict.refuses()) return verdict;
   const auto quiet = [&](Action action) {
     verdict.action = action;
     verdict.reason_id = kParameter;

@@ -29,11 +29,11 @@ std::string without_brackets(std::string_view path) {
   return std::string(path);
 }
 
-// "<b@dest.example>: Relay access denied" is a reply; the macro holds what comes after the address.
+// "<b@dest.example>: Relay access denied" is a reply; the macro holds what comes after the address, and Postfix takes
+// the first word for one whatever it is.
 std::string without_address(std::string_view text) {
-  if (text.starts_with('<')) {
-    if (const std::size_t at = text.find(">: "); at != text.npos) text.remove_prefix(at + 3);
-  }
+  const std::size_t end = text.starts_with('<') ? text.find(">: ") : text.npos;
+  text.remove_prefix(end != text.npos ? end + 3 : std::min(text.find(' '), text.size() - 1) + 1);
   return std::string(text.substr(0, text.find('\n')));
 }
 
@@ -64,22 +64,27 @@ class Values {
     return {};
   }
 
-  // The {mail_…} and {rcpt_…} macros; nullopt for all others.
+  // The {mail_…} and {rcpt_…} macros; nullopt for all others, and for those that have no value yet.
   std::optional<std::string> find_address(std::string_view name) {
-    if (stage_ != MacroStage::mail && stage_ != MacroStage::rcpt) return {};
-    const std::string_view prefix = stage_ == MacroStage::mail ? "{mail_" : "{rcpt_";
-    if (!name.starts_with(prefix)) return {};
-    name.remove_prefix(prefix.size());
-    if (context_.rejected && stage_ == MacroStage::rcpt) {
+    const bool of_sender = name.starts_with("{mail_");
+    if (!of_sender && !name.starts_with("{rcpt_")) return {};
+    name.remove_prefix(6);
+    // With MAIL known the sender, with RCPT known the last recipient; Postfix forgets both with the content.
+    if (stage_ == MacroStage::connect || stage_ == MacroStage::helo) return {};
+    if (stage_ == MacroStage::unknown && context_.envelope.sender.empty()) return {};
+    if (!of_sender && stage_ == MacroStage::mail) return {};
+    if (!of_sender && context_.rejected && stage_ == MacroStage::rcpt) {
       if (name == "mailer}") return "error";
       if (name == "host}") return context_.rejection.enhanced;
       if (name == "addr}") return without_address(context_.rejection.text);
       return {};
     }
-    if (!hop_) hop_ = route();
-    if (name == "addr}") return hop_->address;
-    if (name == "host}") return unless_empty(hop_->host);
-    if (name == "mailer}") return unless_empty(hop_->mailer);
+    std::optional<Hop>& hop = of_sender ? sender_ : rcpt_;
+    if (!hop) hop = route(of_sender);
+    if (!hop) return {};
+    if (name == "addr}") return hop->address;
+    if (name == "host}") return unless_empty(hop->host);
+    if (name == "mailer}") return unless_empty(hop->mailer);
     return {};
   }
 
@@ -105,20 +110,26 @@ class Values {
     return {};
   }
 
-  Hop route() const {
-    const bool is_sender = stage_ == MacroStage::mail;
-    const std::string_view address =
-        is_sender || context_.rcpt == nullptr ? context_.envelope.sender : context_.rcpt->address;
+  std::optional<Hop> route(bool of_sender) const {
+    const mime::Recipient* const last = context_.envelope.recipients.empty() ? nullptr : &context_.envelope.recipients.back();
+    const mime::Recipient* const rcpt = context_.rcpt != nullptr ? context_.rcpt : last;
+    if (!of_sender && rcpt == nullptr) return {};
+    const std::string_view address = of_sender ? context_.envelope.sender : rcpt->address;
     if (settings_.route) {
-      if (auto hop = settings_.route(address, is_sender)) return *hop;
+      if (auto hop = settings_.route(address, of_sender)) {
+        const std::size_t at = hop->address.rfind('@');
+        if (at != hop->address.npos) hop->address = hop->address.substr(0, at) + lower(hop->address.substr(at));
+        return hop;
+      }
     }
-    return {context_.typed.empty() ? std::string(address) : without_brackets(context_.typed), {}, {}};
+    const bool asked = of_sender ? stage_ == MacroStage::mail : stage_ == MacroStage::rcpt;
+    return Hop{asked && !context_.typed.empty() ? without_brackets(context_.typed) : std::string(address), {}, {}};
   }
 
   const MacroSettings& settings_;
   const Context& context_;
   MacroStage stage_;
-  std::optional<Hop> hop_;
+  std::optional<Hop> sender_, rcpt_;
 };
 
 }  // namespace

@@ -122,10 +122,11 @@ std::optional<Options> decode_options(std::string_view data) {
 }
 
 std::optional<ReplyText> parse_reply_text(std::string_view data) {
-  const auto whole = take_text(data);
-  if (!whole || !data.empty()) return {};
   ReplyText reply;
-  std::string_view rest = *whole;
+  std::string_view rest = data.substr(0, data.find('\0'));   // what follows the NUL is not looked at, as in Postfix
+  if (rest.size() < 4) return {};   // Postfix wants a separator behind the code
+  bool alike = true;                // one enhanced code for all lines
+  std::string with_codes;
   for (bool first = true; first || !rest.empty(); first = false) {
     const std::size_t end = rest.find('\n');
     std::string_view line = rest.substr(0, end);
@@ -137,13 +138,19 @@ std::optional<ReplyText> parse_reply_text(std::string_view data) {
     if (line.size() > 3 && line[3] == '-' && rest.empty()) return {};   // the end is missing
     reply.code = *code;
     line.remove_prefix(line.size() > 3 ? 4 : 3);
-    if (const std::size_t length = enhanced_length(line); length > 0) {
-      if (line[0] - '0' != reply.code / 100) return {};
-      if (first) reply.enhanced = line.substr(0, length);
-      line.remove_prefix(length < line.size() ? length + 1 : length);
-    }
+    if (!first) with_codes += '\n';
+    with_codes += printable(without_percents(line));
+    const std::size_t length = enhanced_length(line);
+    if (length > 0 && line[0] - '0' != reply.code / 100) return {};
+    if (first) reply.enhanced = line.substr(0, length);
+    alike = alike && line.substr(0, length) == reply.enhanced;
+    if (length > 0) line.remove_prefix(length < line.size() ? length + 1 : length);
     if (!first) reply.text += '\n';
     reply.text += printable(without_percents(line));
+  }
+  if (!alike) {
+    reply.enhanced.clear();
+    reply.text = std::move(with_codes);
   }
   return reply;
 }
@@ -171,36 +178,22 @@ std::optional<HeaderEdit> parse_header_edit(std::string_view data, bool with_ind
     edit.index = *index;
   }
   const auto name = take_text(data), value = name ? take_text(data) : std::nullopt;
-  if (!value || name->empty() || !data.empty()) return {};
+  if (!value || !data.empty()) return {};
   edit.name = *name;
   edit.value = *value;
   return edit;
 }
 
-std::optional<AddressEdit> parse_address_edit(std::string_view data) {
+std::optional<AddressEdit> parse_address_edit(std::string_view data, bool with_parameters) {
   const auto address = take_text(data);
   if (!address) return {};
   AddressEdit edit{*address, {}};
   if (data.empty()) return edit;
+  if (!with_parameters) return {};
   const auto parameters = take_text(data);
   if (!parameters || !data.empty()) return {};
   edit.parameters = *parameters;
   return edit;
-}
-
-std::string internal_address(std::string_view external) {
-  external = trim(external);
-  if (external.size() >= 2 && external.front() == '<' && external.back() == '>') {
-    external = external.substr(1, external.size() - 2);
-  }
-  if (!external.starts_with('"')) return std::string(external);
-  std::string out;
-  for (std::size_t i = 1; i < external.size(); ++i) {
-    if (external[i] == '"') return out.append(external.substr(i + 1));
-    if (external[i] == '\\' && i + 1 < external.size()) ++i;
-    out += external[i];
-  }
-  return std::string(external);   // the quote has no end: taken as it is
 }
 
 std::string_view answer_name(char command) {

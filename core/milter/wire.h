@@ -108,7 +108,8 @@ std::optional<Options> decode_options(std::string_view data);
 
 // "550-5.7.1 first\r\n550 5.7.1 last": code, enhanced code ("" when there is none) and text with LF between
 // lines.  "%%" stands for '%', a single '%' for nothing.  nullopt unless every line has the same code of
-// class 4 or 5 and the enhanced code, where there is one, is of that class.
+// class 4 or 5 and the enhanced code, where there is one, is of that class.  Enhanced codes that differ from line to line
+// stay in the text.  What follows a NUL is not looked at.
 struct ReplyText {
   int code = 0;
   std::string enhanced, text;
@@ -123,18 +124,15 @@ struct HeaderEdit {
   std::uint32_t index = 0;
   std::string_view name, value;
 };
-// Payload of add (without index), insert and change header.  nullopt: malformed, or bytes are left over.
+// Payload of add (without index), insert and change header; the name may be empty.  nullopt: malformed, or bytes are
+// left over.
 std::optional<HeaderEdit> parse_header_edit(std::string_view data, bool with_index);
 
 struct AddressEdit {
   std::string_view address, parameters;
 };
-// Payload of the recipient and sender changes.
-std::optional<AddressEdit> parse_address_edit(std::string_view data);
-
-// The internal form of an address as filters write it: without angle brackets, the local part without its
-// quotes.
-std::string internal_address(std::string_view external);
+// Payload of the recipient and sender changes; only some of them may have parameters.
+std::optional<AddressEdit> parse_address_edit(std::string_view data, bool with_parameters);
 
 // For log lines, as Postfix spells them: "SMFIC_MAIL"; "unknown" for others.
 std::string_view event_name(char command);

@@ -60,6 +60,7 @@ void Session::run() {
   }
   (void)stream_.flush(Deadline::after(params_.smtpd_timeout));
   end_transaction();
+  if (chain_) chain_->close();
   chain_.reset();
   log_end();
   if (service_.anvil) {
@@ -186,7 +187,6 @@ Reply Session::greet() {
   facts_.is_local = service_.is_local_client(socket_address_, facts_);
   const filter::Chain& chain = service_.chain_for ? *service_.chain_for(facts_.client_address) : service_.chain;
   chain_ = std::make_unique<filter::ChainSession>(chain, facts_, service_.trace, log_);
-  sticky_.reset();
   access_denied_ = false;
   where_ = "CONNECT";
   const Reply greeting(220, "", params_.smtpd_banner);
@@ -200,7 +200,6 @@ Reply Session::greet() {
     return reply;
   }
   if (reply.closes()) return Reply(421, "", params_.myhostname + " Service unavailable - try again later");
-  sticky_ = verdict;
   return reply.code >= 500 ? Reply(554, "", params_.myhostname + " ESMTP not accepting connections") : greeting;
 }
 
@@ -290,7 +289,6 @@ Reply Session::dispatch(std::string_view line) {
 }
 
 Reply Session::unknown_command(const Input& input) {
-  if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
   const filter::Verdict verdict = ask(filter::Stage::unknown, &input, input.line, 1);
   if (verdict.refuses()) return refusal(verdict);
   return Reply(500, "5.5.2", "Error: command not recognized");

@@ -86,15 +86,17 @@ class Session {
   void end_transaction();
   filter::Verdict ask(filter::Stage stage, const Input* input, std::string_view typed, std::size_t first_parameter,
                       const mime::Recipient* rcpt = nullptr);
-  Reply refusal(const filter::Verdict& verdict, const mime::Recipient* rcpt = nullptr);
+  enum class Log { yes, no };
+  Reply refusal(const filter::Verdict& verdict, const mime::Recipient* rcpt = nullptr, Log log = Log::yes);
   void note_outcome(const filter::Verdict& verdict, const mime::Recipient* rcpt = nullptr);  // discard, quarantine
-  std::optional<Reply> sticky_refusal(const mime::Recipient* rcpt = nullptr);
+  // Of a filter that refused the session, or is broken: for commands that it is not asked about.
+  std::optional<Reply> standing_refusal();
 
   // session_envelope.cc
   Reply helo(const Input& input);
   Reply ehlo(const Input& input);
   Reply greet_name(const Input& input, bool extended);
-  Reply keywords();
+  Reply keywords(bool welcome);
   Reply mail(const Input& input);
   Reply rcpt(const Input& input);
   Reply rset(const Input& input);
@@ -154,7 +156,6 @@ class Session {
   std::string namaddr_;                       // "name[address]"
   std::unique_ptr<filter::ChainSession> chain_;
   std::unique_ptr<Transaction> transaction_;
-  std::optional<filter::Verdict> sticky_;     // answers from MAIL on; see verdict.h
   bool access_denied_ = false;
   bool may_verp() const;
   bool may_xclient_ = false, may_xforward_ = false;

@@ -35,7 +35,6 @@ Reply Session::data(const Input& input) {
 
 std::optional<Reply> Session::begin_content(DataDecoder::Form form, const Input& input) {
   Transaction& current = *transaction_;
-  if (std::optional<Reply> sticky = sticky_refusal()) return sticky;
   if (!current.discard) {
     const filter::Verdict verdict = ask(filter::Stage::data, &input, {}, 1);
     note_outcome(verdict);

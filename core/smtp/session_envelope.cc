@@ -50,29 +50,28 @@ Reply Session::greet_name(const Input& input, bool extended) {
   if (input.words.size() < 2) return Reply(501, "", extended ? "Syntax: EHLO hostname" : "Syntax: HELO hostname");
   std::string name = neutered(input.argument(1));
   const std::string saved_name = std::exchange(facts_.helo_name, name);
+  const filter::Verdict verdict = ask(filter::Stage::helo, &input, facts_.helo_name, 2);
+  if (verdict.refuses()) {
+    Reply reply = refusal(verdict);
+    if (!verdict.sticky || reply.closes()) {
+      facts_.helo_name = saved_name;
+      if (!transaction_->begun) end_transaction();
+      return reply;
+    }
+  }
   end_transaction();
   transcript_.checkpoint();
   chunks_failed_ = false;
-  // Who refused the connection for good need not be asked again.
-  if (!sticky_) {
-    const filter::Verdict verdict = ask(filter::Stage::helo, &input, facts_.helo_name, 2);
-    end_transaction();
-    if (verdict.refuses()) {
-      Reply reply = refusal(verdict);
-      if (!verdict.sticky || reply.closes()) {
-        facts_.helo_name = saved_name;
-        return reply;
-      }
-      sticky_ = verdict;
-    }
-  }
   // HELO after EHLO does not go back to SMTP: that would blind the test for improper pipelining.
   if (extended) facts_.protocol = "ESMTP";
-  return extended ? keywords() : Reply(250, "", params_.myhostname);
+  return extended ? keywords(verdict.action != filter::Action::reject) : Reply(250, "", params_.myhostname);
 }
 
-Reply Session::keywords() {
+Reply Session::keywords(bool welcome) {
   hidden_keywords_ = service_.discard_keywords;
+  if (!welcome) {   // who is refused with 5xx is not told what there is
+    return Reply(250, "", params_.myhostname + "\nENHANCEDSTATUSCODES");
+  }
   if (!service_.discard_keyword_maps.empty()) {
     const map::Lookup found = service_.discard_keyword_maps.find(shown_address());
     if (!found) {
@@ -177,9 +176,9 @@ Reply Session::mail(const Input& input) {
   }
   envelope.source = service_.is_local_client(socket_address_, facts_) ? "LOCAL" : "REMOTE";
   if (forwarded_ && !forwarded_->source.empty()) envelope.source = forwarded_->source;
-  std::optional<Reply> reply = sticky_refusal();
+  std::optional<Reply> reply;
   // Ahead of the filters, so that they know the queue ID.
-  if (!reply && !service_.proxy && !params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
+  if (!service_.proxy && !params_.smtpd_delay_open_until_valid_rcpt && !open_message("MAIL")) {
     reply = Reply(451, "4.3.0", "Error: queue file write error");
   }
   if (!reply) {
@@ -255,7 +254,6 @@ Reply Session::rcpt(const Input& input) {
   recipient.notify = parameters.notify;
   recipient.orcpt = parameters.orcpt.empty() ? "rfc822;" + encode_xtext(without_brackets(typed.text))
                                              : std::move(parameters.orcpt);
-  if (const std::optional<Reply> sticky = sticky_refusal(&recipient)) return *sticky;
   if (!current.discard) {
     const filter::Verdict verdict = ask(filter::Stage::rcpt, &input, typed.text, 3, &recipient);
     note_outcome(verdict, &recipient);
@@ -285,7 +283,6 @@ Reply Session::quit(const Input&) { return Reply(221, "2.0.0", "Bye", Reply::The
 
 Reply Session::auth(const Input& input) {
   if (params_.smtpd_helo_required && facts_.helo_name.empty()) return Reply(503, "5.5.1", "Error: send HELO/EHLO first");
-  if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
   (void)input;
   return Reply(503, "5.5.1", "Error: authentication not enabled");
 }
@@ -293,7 +290,7 @@ Reply Session::auth(const Input& input) {
 Reply Session::vrfy(const Input& input) {
   if (params_.disable_vrfy_command) return Reply(502, "5.5.1", "VRFY command is disabled");
   if (input.words.size() < 2) return Reply(501, "5.5.4", "Syntax: VRFY address [SMTPUTF8]");
-  if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
+  if (const std::optional<Reply> standing = standing_refusal()) return *standing;
   std::string_view argument = input.argument(1);
   bool smtputf8 = false;
   if (input.words.size() > 2 && iequals(input.words.back().text, "SMTPUTF8") && extensions().smtputf8) {
@@ -312,7 +309,7 @@ Reply Session::vrfy(const Input& input) {
 Reply Session::etrn(const Input& input) {
   // RFC 1985 is older than enhanced status codes.
   if (params_.smtpd_helo_required && facts_.helo_name.empty()) return Reply(503, "", "Error: send HELO/EHLO first");
-  if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
+  if (const std::optional<Reply> standing = standing_refusal()) return *standing;
   if (transaction_ && transaction_->begun) return Reply(503, "", "Error: MAIL transaction in progress");
   if (input.words.size() != 2) return Reply(500, "", "Syntax: ETRN domain");
   std::string_view domain = input.words[1].text;

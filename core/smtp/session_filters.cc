@@ -12,6 +12,16 @@ constexpr auto kStageBudget = std::chrono::hours(1);
 
 bool is_milter(const filter::Verdict& verdict) { return verdict.reason_id.rfind("milter", 0) == 0; }
 
+// All lines of it; Postfix shows line ends so.
+std::string logged_wire(const Reply& reply) {
+  std::string wire = reply.wire();
+  wire.resize(wire.size() - 2);
+  for (char& c : wire) {
+    if (c == '\r' || c == '\n') c = '?';
+  }
+  return wire;
+}
+
 bool is_logged_already(const filter::Verdict& verdict) {
   for (const auto& [name, value] : verdict.facts) {
     if (name == "log" && value == "no") return true;
@@ -55,7 +65,7 @@ filter::Verdict Session::ask(filter::Stage stage, const Input* input, std::strin
   return verdict;
 }
 
-Reply Session::refusal(const filter::Verdict& verdict, const mime::Recipient* rcpt) {
+Reply Session::refusal(const filter::Verdict& verdict, const mime::Recipient* rcpt, Log log) {
   Reply reply;
   by_policy_ = true;
   const bool temporary = verdict.action == filter::Action::tempfail;
@@ -63,19 +73,21 @@ Reply Session::refusal(const filter::Verdict& verdict, const mime::Recipient* rc
   reply.code = verdict.code != 0 ? verdict.code : goodbye ? 421 : temporary ? 451 : 550;
   reply.enhanced = verdict.enhanced;
   reply.text = verdict.text;
-  if (reply.text.empty()) {
+  if (reply.text.empty() && !(is_milter(verdict) && verdict.code != 0)) {   // a milter may have nothing to say
     if (reply.enhanced.empty() && !goodbye) reply.enhanced = reply.code >= 500 ? "5.7.1" : "4.7.1";
     reply.text = reply.code >= 500 ? "Command rejected" : "Service unavailable - try again later";
     if (goodbye) reply.text.insert(0, params_.myhostname + " ");
   }
   if (goodbye) reply.then = Reply::Then::close;
-  if (!is_logged_already(verdict)) {
+  if (log == Log::yes && !is_logged_already(verdict)) {
     const bool at_end = std::string_view(where_) == "END-OF-MESSAGE";
     if (is_milter(verdict) && at_end) {
       // As Postfix's cleanup has it: without the code.
-      log_event(service_.cleanup_log, "milter-reject", fmt::format("{} {}", reply.enhanced, reply.text));
+      log_event(service_.cleanup_log, "milter-reject", logged_wire(reply).substr(4));
+    } else if (is_milter(verdict)) {
+      log_event(log_, "milter-reject", logged_wire(reply), rcpt);
     } else {
-      log_event(log_, is_milter(verdict) ? "milter-reject" : "reject", reply.one_line(), rcpt);
+      log_event(log_, "reject", reply.one_line(), rcpt);
     }
   }
   if (verdict.hangup) return Reply(0, "", "", Reply::Then::close);
@@ -103,9 +115,12 @@ void Session::note_outcome(const filter::Verdict& verdict, const mime::Recipient
   }
 }
 
-std::optional<Reply> Session::sticky_refusal(const mime::Recipient* rcpt) {
-  if (!sticky_) return {};
-  return refusal(*sticky_, rcpt);
+std::optional<Reply> Session::standing_refusal() {
+  if (service_.chain.filters().empty()) return {};
+  const filter::Context context{.session = facts_, .envelope = transaction().envelope};
+  const filter::Verdict verdict = chain_->standing(context);
+  if (!verdict.refuses()) return {};
+  return refusal(verdict, nullptr, Log::no);
 }
 
 }  // namespace millrace::smtp

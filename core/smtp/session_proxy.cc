@@ -131,6 +131,8 @@ Reply Session::xclient(const Input& input) {
   chunks_failed_ = false;
   facts_ = std::move(facts);
   set_client(facts_.client_name, facts_.client_address, facts_.client_port);
+  // Who came as somebody else has that one's rights from now on, and no more than its own.
+  may_xclient_ = service_.xclient_hosts.matches_host(facts_.client_name, shown_address()).value_or(false);
   return Reply(0, "", "", Reply::Then::restart);
 }
 

@@ -33,7 +33,9 @@ std::string Session::tls_lines() const {
 
 Reply Session::starttls(const Input& input) {
   if (input.words.size() != 1) return Reply(501, "5.5.4", "Syntax: STARTTLS");
-  if (const std::optional<Reply> sticky = sticky_refusal()) return *sticky;
+  if (const std::optional<Reply> standing = standing_refusal()) {
+    return standing->code < 500 ? Reply(454, "4.3.0", "Try again later") : *standing;   // RFC 3207 knows no other
+  }
   if (facts_.tls) return Reply(554, "5.5.1", "Error: TLS already active");
   if (!service_.tls || (hidden_keywords_ & kStarttls)) return Reply(502, "5.5.1", "Error: command not implemented");
   if (service_.anvil && params_.smtpd_client_new_tls_session_rate_limit > 0 && is_limited_client()) {

@@ -29,7 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     parse_header_edit(payload, false);
     parse_header_edit(payload, true);
-    if (const auto edit = parse_address_edit(payload)) internal_address(edit->address);
+    (void)parse_address_edit(payload, true);
+    (void)parse_address_edit(payload, false);
     (void)millrace::filter::parse_element(payload);
     parse_macro_names(payload);
     rest.remove_prefix(decoded.consumed);

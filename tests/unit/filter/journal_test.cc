@@ -68,8 +68,9 @@ TEST_CASE("edits: the envelope", "[filter]") {
   envelope.recipients = {{"a@x.example", "A@x.example"}, {"b@x.example", "b@x.example"}};
   Journal journal;
   journal.add({Kind::add_recipient, 0, "<c@x.example>", "NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@x.example"});
-  journal.add({Kind::add_recipient, 0, "b@X.example", ""});
-  journal.add({Kind::delete_recipient, 0, "A@X.EXAMPLE", ""});
+  journal.add({Kind::add_recipient, 0, "<c@x.example>", "NOTIFY=DELAY,SUCCESS ORCPT=rfc822;c@x.example"});   // there already
+  journal.add({Kind::delete_recipient, 0, "A@x.example", ""});
+  journal.add({Kind::delete_recipient, 0, "B@X.EXAMPLE", ""});   // nobody: octet by octet
   journal.add({Kind::change_sender, 0, "<>", "RET=HDRS ENVID=q"});
   std::vector<std::string> log;
   REQUIRE(apply(journal, envelope, message, &log));
@@ -80,7 +81,8 @@ TEST_CASE("edits: the envelope", "[filter]") {
   CHECK(envelope.recipients[0].address == "b@x.example");
   CHECK(envelope.recipients[1].address == "c@x.example");
   CHECK(envelope.recipients[1].notify == (mime::kNotifySuccess | mime::kNotifyDelay));
-  CHECK(log.size() == 4);
+  CHECK(envelope.recipients[1].original.empty());
+  CHECK(log.size() == 5);
   CHECK(journal.empty());
 }
 

@@ -101,7 +101,7 @@ TEST_CASE("milter session: events and macros of a message, as Postfix sends them
     client.session->abort();
     CHECK(client.at(Stage::mail, "<>").action == Action::proceed);
     client.session->abort();
-    CHECK(client.at(Stage::close).action == Action::proceed);
+    client.session->close();
   });
   CHECK(peer.events() ==
         Events{"D Cj|mx.example|{client_addr}|192.0.2.7|", "C c.example|4\x04\xd2" "192.0.2.7|", "H h.example|", "U FOO|",
@@ -252,7 +252,7 @@ TEST_CASE("milter session: a large body goes in pieces of 65535 octets and may b
     Client client(peer);
     REQUIRE(client.content.body.append(std::string(140000, 'x') + "\r\n"));
     CHECK(client.whole().action == Action::proceed);
-    client.at(Stage::close);
+    client.session->close();
   });
   Events bodies;
   for (const std::string& line : peer.events()) {
@@ -292,7 +292,7 @@ TEST_CASE("milter session: negotiation leaves out events, answers and old versio
     client.at(Stage::rcpt, "<c@d>");
     client.at(Stage::data);
     CHECK(client.message().action == Action::proceed);
-    client.at(Stage::close);
+    client.session->close();
   });
   std::string seen;
   for (const std::string& line : peer.events()) {
@@ -314,7 +314,7 @@ TEST_CASE("milter session: macro lists the filter asks for, leading space, refus
     context.rejection = filter::Verdict::reply(454, "4.7.1", "<x@y>: Relay access denied");
     client.session->at(Stage::rcpt, context);
     CHECK(client.message().action == Action::proceed);
-    client.at(Stage::close);
+    client.session->close();
   });
   CHECK(peer.events() == Events{"D C{daemon_name}|D|", "C c.example|4\x04\xd2" "192.0.2.7|",
                                 "D R{rcpt_mailer}|error|{rcpt_host}|4.7.1|{rcpt_addr}|Relay access denied|", "R <x@y>|",
@@ -385,12 +385,12 @@ TEST_CASE("milter session: a pooled connection serves the next session without a
     client.at(Stage::connect);
     client.at(Stage::mail, "<a@b>");
     client.session->abort();
-    client.at(Stage::close);
+    client.session->close();
     client.open();
     client.at(Stage::connect);
     CHECK(client.at(Stage::mail, "<b@b>").action == Action::proceed);
     client.session->abort();
-    client.at(Stage::close);
+    client.session->close();
     REQUIRE(net::sleep_until(Deadline::after(1100ms)));
   });
   Events seen;
@@ -408,12 +408,12 @@ TEST_CASE("milter session: a pooled connection that was closed meanwhile is not 
   test::on_loop_to_end([&] {
     Client client(peer, "", "pool=yes");
     client.at(Stage::connect);
-    client.at(Stage::close);
+    client.session->close();
     REQUIRE(net::sleep_until(Deadline::after(50ms)));
     client.open();
     CHECK(client.at(Stage::connect).action == Action::proceed);
     CHECK(client.at(Stage::mail, "<a@b>").action == Action::proceed);
-    client.at(Stage::close);
+    client.session->close();
   });
 }
 
@@ -432,7 +432,7 @@ TEST_CASE("milter session: stream=yes sends the content while it arrives", "[mil
     client.stream(step);
     CHECK(client.message().action == Action::proceed);
     CHECK(client.content.find("X-Done") != nullptr);
-    client.at(Stage::close);
+    client.session->close();
   });
   Events seen;
   for (const std::string& line : peer.events()) {

@@ -111,9 +111,9 @@ TEST_CASE("smtp session: XCLIENT starts again as the other client", "[smtp][sess
         "501 5.5.4 Bad ADDR syntax: 2001:db8::1\r\n501 5.5.4 Bad NAME syntax: bad..name\r\n501 5.5.4 Bad PORT syntax: abc\r\n"
         "501 5.5.4 Bad PROTO syntax: ESMTPS\r\n550 5.7.0 Error: insufficient authorization\r\n" + kGreeting + kMailOk +
             "503 5.5.1 Error: MAIL transaction in progress\r\n" + kRcptOk + "354 End data with <CR><LF>.<CR><LF>\r\n"
-            "250 2.0.0 Ok: queued as ID1\r\n" + kGreeting);
-  CHECK(connects == std::vector<std::string>{"unknown 192.0.2.10", "named.example 2001:db8::7", "unknown unknown"});
-  CHECK(talk.filter->opened == 3);
+            "250 2.0.0 Ok: queued as ID1\r\n550 5.7.0 Error: insufficient authorization\r\n");   // 2001:db8::7 may not
+  CHECK(connects == std::vector<std::string>{"unknown 192.0.2.10", "named.example 2001:db8::7"});
+  CHECK(talk.filter->opened == 2);
   CHECK(talk.sink.stored.at(0).headers.substr(0, 73) ==
         "Received: from xhelo.example (named.example [IPv6:2001:db8::7])\r\n\tby mx.e");
   CHECK(talk.sink.stored[0].headers.find("with ESMTPA id") != std::string::npos);

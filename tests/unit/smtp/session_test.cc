@@ -118,7 +118,7 @@ TEST_CASE("smtp session: sticky verdicts answer from MAIL on", "[smtp][session]"
     return verdict;
   };
   CHECK(talk({"EHLO c", "MAIL FROM:<a@b>", "RCPT TO:<b@c>", "NOOP", "FOO", "QUIT"}) ==
-        "554 mx.example ESMTP not accepting connections\r\n" + kEhlo + "550 5.7.1 Command rejected\r\n"
+        "554 mx.example ESMTP not accepting connections\r\n250-mx.example\r\n250 ENHANCEDSTATUSCODES\r\n550 5.7.1 Command rejected\r\n"
         "503 5.5.1 Error: need MAIL command\r\n" + kOk + "550 5.7.1 Command rejected\r\n" + kBye);
   talk.filter->at = [](filter::Stage stage, filter::Context&) {
     filter::Verdict verdict;
