@@ -3,6 +3,7 @@
 
 #include "core/daemon/control.h"
 #include "core/daemon/try_tool.h"
+#include "core/milterd/tool.h"
 #include "core/policyd/tool.h"
 #include "core/tools/alias_tool.h"
 #include "core/tools/conf.h"
@@ -58,6 +59,7 @@ const Tool kTools[] = {
     {"doctor", millrace::daemon::doctor_main, "find what is wrong with filters and their sockets"},
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
     {"policyd", millrace::policyd::policyd_main, "answer policy requests of any Postfix with plugins (SPF)"},
+    {"milter", millrace::milterd::milter_main, "serve plugins to Postfix and Sendmail as a milter"},
     {"plugin", millrace::tools::plugin_main, "list plugins, check one against the ABI, begin one"},
 };
 

@@ -3,13 +3,13 @@
 
 #include "core/base/assert.h"
 #include "core/policyd/request.h"
-#include "core/policyd/tool.h"
+#include "core/service/program.h"
 
 using namespace millrace::policyd;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
-  if (const auto keys = parse_config(text)) {
+  if (const auto keys = millrace::service::parse_config(text)) {
     for (const auto& one : *keys) MR_ASSERT(!one.first.empty());
   }
   RequestReader reader;

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/policyd/request.h"
-#include "core/policyd/tool.h"
+#include "core/service/program.h"
 
 using namespace millrace::policyd;
 using Status = RequestReader::Status;
@@ -42,9 +42,9 @@ TEST_CASE("policyd request: what is none", "[policyd]") {
 }
 
 TEST_CASE("policyd config: names, comments, values with an equals sign", "[policyd]") {
-  const auto parsed = parse_config("# a comment\nHELO_reject = Fail\n\n  Reason_Message=see http://x/?a=b#c # why\nWhitelist =\n");
+  const auto parsed = millrace::service::parse_config("# a comment\nHELO_reject = Fail\n\n  Reason_Message=see http://x/?a=b#c # why\nWhitelist =\n");
   REQUIRE(parsed.has_value());
   CHECK(*parsed == std::map<std::string, std::string>{{"HELO_reject", "Fail"}, {"Reason_Message", "see http://x/?a=b#c"}, {"Whitelist", ""}});
-  CHECK(parse_config("a = b\nnothing\n").error().context == "line 2: \"nothing\" is not key = value");
-  CHECK_FALSE(parse_config("= x").has_value());
+  CHECK(millrace::service::parse_config("a = b\nnothing\n").error().context == "line 2: \"nothing\" is not key = value");
+  CHECK_FALSE(millrace::service::parse_config("= x").has_value());
 }

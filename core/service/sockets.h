@@ -1,4 +1,4 @@
-// Where policyd's connections come from.
+// Where the connections of a program that serves filters come from.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "core/base/result.h"
 
-namespace millrace::policyd {
+namespace millrace::service {
 
 struct SocketOptions {
   unsigned mode = 0666;    // of unix sockets, as Postfix's own services in the private folder have them
@@ -20,4 +20,4 @@ Result<int> listen_at(std::string_view text, const SocketOptions& options);
 // Descriptors that systemd has opened for this process (sd_listen_fds(3)); empty: none.
 std::vector<int> systemd_sockets();
 
-}  // namespace millrace::policyd
+}  // namespace millrace::service

@@ -1,5 +1,5 @@
 // Sockets: see sockets.h.
-#include "core/policyd/sockets.h"
+#include "core/service/sockets.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -12,7 +12,7 @@
 #include "core/base/strings.h"
 #include "core/net/stream.h"
 
-namespace millrace::policyd {
+namespace millrace::service {
 
 Result<int> listen_at(std::string_view text, const SocketOptions& options) {
   constexpr int kBacklog = 1024;
@@ -60,4 +60,4 @@ std::vector<int> systemd_sockets() {
   return out;
 }
 
-}  // namespace millrace::policyd
+}  // namespace millrace::service
