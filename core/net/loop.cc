@@ -10,7 +10,9 @@
 #include <new>
 
 #include "core/base/assert.h"
+#include "core/base/coarse_clock.h"
 #include "core/net/loop_impl.h"
+#include "core/net/nested.h"
 #include "core/net/sanitizer.h"
 
 namespace millrace::net {
@@ -143,6 +145,10 @@ Loop::Impl::~Impl() {
   stop_wanted = false;
   while (fiber_count > 0 && SteadyClock::now() < patience)
     turn(SteadyClock::now() + std::chrono::milliseconds(50));
+  for (auto& kind : idle) {
+    for (Fiber* const fiber : kind) ++fiber_count, destroy(*fiber);
+    kind.clear();
+  }
   {
     const std::lock_guard lock(remote->mutex);
     remote->loop = nullptr;
@@ -182,6 +188,8 @@ Result<void> Loop::spawn(Stack stack, std::function<void()> body) {
   return impl_->spawn(stack, std::move(body));
 }
 
+Result<bool> run_nested(Stack stack, std::function<void()> body) { return here().run_nested(stack, std::move(body)); }
+
 std::size_t Loop::fibers() const { return impl_->fiber_count; }
 void Loop::cancel_all() { impl_->cancel_all(); }
 bool in_fiber() { return running_fiber() != nullptr; }
@@ -192,9 +200,10 @@ void Loop::Impl::report_exception(const char* what) {
 
 // --- fibers -------------------------------------------------------------------------------------
 
-Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
+// nullptr: the process has as many stacks as it may.
+Fiber* Loop::Impl::make_fiber(Stack kind) {
   const std::optional<StackMemory> memory = stacks.take(kind);
-  if (!memory) return fail(Errc::limit, "no more stacks (vm.max_map_count)");
+  if (!memory) return nullptr;
   constexpr std::size_t kAlign = 64;
   static_assert(alignof(Fiber) <= kAlign);
   char* top = memory->base + memory->size - (sizeof(Fiber) + kAlign - 1) / kAlign * kAlign;
@@ -202,7 +211,6 @@ Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
   fiber.memory = *memory;
   fiber.kind = kind;
   fiber.loop = this;
-  fiber.body = std::move(body);
   fiber.fire = [](TimerEntry& self) {
     Fiber& timed_out = static_cast<Fiber&>(self);
     timed_out.loop->wake(timed_out, Woke::timeout);
@@ -213,13 +221,54 @@ Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
   fiber.older = fibers;
   if (fibers != nullptr) fibers->newer = &fiber;
   fibers = &fiber;
-  ++fiber_count;
-  make_ready(fiber);
   if (trimmer.index == TimerEntry::kOut) {
     trimmer.at = SteadyClock::now() + kTrimInterval;
     timers.insert(trimmer);
   }
+  return &fiber;
+}
+
+namespace {
+tl::unexpected<Error> no_stack() { return fail(Errc::limit, "no more stacks (vm.max_map_count)"); }
+}  // namespace
+
+Result<void> Loop::Impl::spawn(Stack kind, std::function<void()> body) {
+  Fiber* const fiber = make_fiber(kind);
+  if (fiber == nullptr) return no_stack();
+  fiber->body = std::move(body);
+  ++fiber_count;
+  make_ready(*fiber);
   return {};
+}
+
+Result<bool> Loop::Impl::run_nested(Stack kind, std::function<void()> body) {
+  auto& waiting = idle[static_cast<std::size_t>(kind)];
+  Fiber* fiber = nullptr;
+  if (!waiting.empty()) {
+    fiber = waiting.back();
+    waiting.pop_back();
+  } else {
+    fiber = make_fiber(kind);
+    if (fiber == nullptr) return no_stack();
+    fiber->stays = true;
+  }
+  bool ended = false;
+  fiber->body = std::move(body);
+  fiber->ended = &ended;
+  ++fiber_count;
+  resume(*fiber);
+  if (!ended) fiber->ended = nullptr;
+  return ended;
+}
+
+// [on the fiber] Until the next body.  Nobody can wake it, and it needs no wait of its own.
+void Loop::Impl::park(Fiber& fiber) {
+  fiber.suspended = true;
+  fiber.cancelable = false;
+  fiber.woke = Woke::event;
+  --fiber_count;
+  idle[static_cast<std::size_t>(fiber.kind)].push_back(&fiber);
+  switch_to_caller(fiber);
 }
 
 // A session that waits needs the page or two that its frames are in; what deeper calls touched once would
@@ -245,22 +294,32 @@ void Loop::Impl::trim_stacks() {
 void Loop::Impl::fiber_main(boost::context::detail::transfer_t from) {
   Fiber& self = *static_cast<Fiber*>(from.data);
   Loop::Impl& loop = *self.loop;
-  sanitizer_arrive(nullptr, &loop.loop_stack, &loop.loop_stack_size);
-  loop.loop_context = from.fctx;
-  guarded(self.body);
-  self.body = nullptr;  // what it holds is destroyed on the fiber
+  sanitizer_arrive(nullptr, &loop.caller.stack, &loop.caller.stack_size);
+  loop.caller.context = from.fctx;
+  for (;;) {
+    guarded(self.body);
+    self.body = nullptr;  // what it holds is destroyed on the fiber
+    if (self.ended != nullptr) *std::exchange(self.ended, nullptr) = true;
+    if (!self.stays || loop.canceled || loop.idle[static_cast<std::size_t>(self.kind)].size() >= kIdle) break;
+    loop.park(self);
+  }
   self.done = true;
-  sanitizer_leave(nullptr, loop.loop_stack, loop.loop_stack_size);
-  sanitizer_switch(loop.loop_sanitizer);
-  boost::context::detail::jump_fcontext(loop.loop_context, nullptr);
+  sanitizer_leave(nullptr, loop.caller.stack, loop.caller.stack_size);
+  sanitizer_switch(loop.caller.sanitizer);
+  boost::context::detail::jump_fcontext(loop.caller.context, nullptr);
   __builtin_unreachable();
 }
 
-// From the loop's stack into the fiber, until it suspends or ends.
+// From the loop's stack, or a fiber's, into the fiber, until it suspends or ends.
 void Loop::Impl::resume(Fiber& fiber) {
+  Fiber* const outer = running;
   do {
-    if (fiber.loop_call != nullptr)
-      std::exchange(fiber.loop_call, nullptr)(fiber.loop_call_argument);
+    if (fiber.loop_call != nullptr) {
+      const auto call = std::exchange(fiber.loop_call, nullptr);
+      if (outer == nullptr) call(fiber.loop_call_argument);
+      else on_loop_stack_erased(call, fiber.loop_call_argument);
+    }
+    const Caller ours = caller;
     fiber.suspended = false;
     ++fiber.runs;
     running = &fiber;
@@ -269,23 +328,24 @@ void Loop::Impl::resume(Fiber& fiber) {
     const char* const own_holder = watch.swap_holder(fiber.holder);
     void* fake = nullptr;
     sanitizer_leave(&fake, fiber.memory.base, fiber.memory.size);
-    loop_sanitizer = sanitizer_this_fiber();
+    caller.sanitizer = sanitizer_this_fiber();
     sanitizer_switch(fiber.sanitizer);
     fiber.context = boost::context::detail::jump_fcontext(fiber.context, &fiber).fctx;
     sanitizer_arrive(fake, nullptr, nullptr);
     fiber.holder = watch.swap_holder(own_holder);
     swap_exceptions(fiber.exceptions, own);
-    running = nullptr;
+    running = outer;
+    caller = ours;
   } while (fiber.loop_call != nullptr);
   if (fiber.done) destroy(fiber);
 }
 
-void Loop::Impl::switch_to_loop(Fiber& fiber) {
-  sanitizer_leave(&fiber.fake_stack, loop_stack, loop_stack_size);
-  sanitizer_switch(loop_sanitizer);
-  const auto from = boost::context::detail::jump_fcontext(loop_context, nullptr);
-  sanitizer_arrive(fiber.fake_stack, &loop_stack, &loop_stack_size);
-  loop_context = from.fctx;
+void Loop::Impl::switch_to_caller(Fiber& fiber) {
+  sanitizer_leave(&fiber.fake_stack, caller.stack, caller.stack_size);
+  sanitizer_switch(caller.sanitizer);
+  const auto from = boost::context::detail::jump_fcontext(caller.context, nullptr);
+  sanitizer_arrive(fiber.fake_stack, &caller.stack, &caller.stack_size);
+  caller.context = from.fctx;
 }
 
 void Loop::Impl::destroy(Fiber& fiber) {
@@ -310,7 +370,7 @@ Woke Loop::Impl::suspend(Deadline deadline, Cancel cancel) {
     self.at = deadline.at;
     timers.insert(self);
   }
-  switch_to_loop(self);
+  switch_to_caller(self);
   return self.woke;
 }
 
@@ -390,7 +450,7 @@ void Watch::begin() {
 
 const char* Watch::swap_holder(const char* name) {
   if (*holder_ != '\0' || *name != '\0') {
-    const TimePoint now = SteadyClock::now();
+    const TimePoint now = coarse_now();   // against 100 ms: the tick will do, and it is asked for at each call of a plugin
     if (*holder_ != '\0' && now - holder_since_ > worst_) {
       worst_ = now - holder_since_;
       // Only what can be blamed at the end is worth a copy.
@@ -453,7 +513,7 @@ void on_loop_stack_erased(void (*call)(void*), void* argument) {
   if (self == nullptr) return call(argument);
   self->loop_call = call;
   self->loop_call_argument = argument;
-  self->loop->switch_to_loop(*self);
+  self->loop->switch_to_caller(*self);
 }
 
 }  // namespace millrace::net

@@ -42,6 +42,8 @@ class Fiber : public TimerEntry {
   Stack kind = Stack::session;
   Woke woke = Woke::not_yet;
   bool suspended = false, cancelable = false, done = false;
+  bool stays = false;                         // waits for another body when this one has ended
+  bool* ended = nullptr;                      // of run_nested(): set when the body ends
   bool trimmed = false;                       // its unused stack was given back since it last ran
   std::uint32_t runs = 0, runs_seen = 0;      // tells a fiber that has not run since the last look
 };
@@ -73,8 +75,11 @@ struct Loop::Impl {
   ~Impl();
 
   Result<void> spawn(Stack kind, std::function<void()> body);
+  Result<bool> run_nested(Stack kind, std::function<void()> body);
+  Fiber* make_fiber(Stack kind);
+  void park(Fiber& fiber);
   void resume(Fiber& fiber);
-  void switch_to_loop(Fiber& fiber);
+  void switch_to_caller(Fiber& fiber);
   Woke suspend(Deadline deadline, Cancel cancel);
   void wake(Fiber& fiber, Woke why);
   void make_ready(Fiber& fiber);
@@ -124,10 +129,15 @@ struct Loop::Impl {
   Fiber* fibers = nullptr;
   std::size_t fiber_count = 0;
   bool reporting = false, canceled = false;
-  fcontext_t loop_context = nullptr;
-  const void* loop_stack = nullptr;
-  std::size_t loop_stack_size = 0;
-  void* loop_sanitizer = nullptr;
+  // What the running fiber returns to when it waits or ends: the loop's own stack, or the fiber that runs it (run_nested).
+  struct Caller {
+    fcontext_t context = nullptr;
+    const void* stack = nullptr;
+    std::size_t stack_size = 0;
+    void* sanitizer = nullptr;
+  } caller;
+  static constexpr std::size_t kIdle = 32;
+  std::vector<Fiber*> idle[3];            // those that stay, by kind of stack
   Watch watch;
   log::Logger logger;
   std::shared_ptr<LoopRemote> remote;

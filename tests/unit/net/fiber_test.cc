@@ -1,4 +1,5 @@
 #include "core/net/fiber.h"
+#include "core/net/nested.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,32 @@ TEST_CASE("net fiber: starts from the loop, not inside spawn", "[net][fiber]") {
   loop.run();
   CHECK(order == "ab");
   CHECK(loop.fibers() == 0);
+}
+
+TEST_CASE("net nested: begins at once, and goes on as a fiber when it waits", "[net][fiber]") {
+  std::string said;
+  on_loop([&] {
+    net::Event go;
+    CHECK(*net::run_nested(net::Stack::plugin, [&] { said += net::in_fiber() ? "a" : "?"; }));
+    CHECK_FALSE(*net::run_nested(net::Stack::plugin, [&] {
+      said += "b";
+      REQUIRE(*net::run_nested(net::Stack::plugin, [&] { said += "c"; }));   // in each other
+      CHECK(go.wait(Deadline::never()));
+      said += "e";
+      throw std::runtime_error("test");
+    }));
+    said += "d";
+    go.set();
+    CHECK(net::sleep_until(Deadline::after(std::chrono::milliseconds(1))));
+    said += "f";
+    // The one that waited is one of those that stay: used again, and what it threw is gone.
+    for (int i = 0; i < 100; ++i) CHECK(*net::run_nested(net::Stack::plugin, [&] { CHECK(std::uncaught_exceptions() == 0); }));
+    CHECK(net::offload([] { return 7; }) == 7);
+    bool done = false;
+    CHECK_FALSE(*net::run_nested(net::Stack::plugin, [&] { done = net::offload([] { return true; }); }));
+    while (!done) CHECK(net::sleep_until(Deadline::after(std::chrono::milliseconds(1))));
+  });
+  CHECK(said == "abcdef");
 }
 
 TEST_CASE("net fiber: an exception ends the fiber alone", "[net][fiber]") {
