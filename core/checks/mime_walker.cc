@@ -312,6 +312,7 @@ bool MimeWalker::boundary_line(std::string_view text) {
     const Multipart& multipart = open_[i];
     if (!text.starts_with(multipart.boundary)) continue;
     const bool last = text.substr(multipart.boundary.size()).starts_with("--");
+    handler_.boundary(i, last, offset_);
     if (last) {
       enter(State::body, kOutsideParts);
     } else {

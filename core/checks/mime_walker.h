@@ -52,6 +52,8 @@ class MimeWalker {
     // A body line, or a piece of a long one, without its line end; `first` is true at the start of a part,
     // `ends` for a whole line or the last piece.
     virtual void body_line(std::string_view line, std::uint64_t offset, std::uint64_t length, bool first, bool ends) = 0;
+    // A line that ends a part of the multipart at this level (0: the outermost); its body_line() comes after.
+    virtual void boundary(std::size_t /*level*/, bool /*last*/, std::uint64_t /*offset*/) {}
     // Each kind of fault that is looked for, once; `text` is where it was found.
     virtual void fault(MimeFault, std::string_view /*text*/) {}
   };
@@ -69,6 +71,7 @@ class MimeWalker {
   void finish();
 
   const Part& part() const { return part_; }
+  std::uint64_t offset() const { return offset_; }   // of the line at hand
   unsigned faults() const { return found_; }
 
  private:

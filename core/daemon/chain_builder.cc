@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/base/strings.h"
@@ -11,6 +12,7 @@
 #include "core/daemon/setup.h"
 #include "core/filter/element.h"
 #include "core/milter/settings.h"
+#include "core/plugin/authserv.h"
 #include "core/plugin/filter.h"
 #include "core/plugin/options.h"
 #include "core/plugin/order.h"
@@ -21,7 +23,7 @@
 namespace millrace::daemon {
 namespace {
 
-constexpr std::size_t kPluginState = 32u << 20;   // of each front, for all its plugins
+constexpr std::size_t kPluginState = 32u << 20;   // in memory, for all plugins, where there is no other
 
 // A function of a Lua file as a restriction.  The file is read when the service's foreign parts are added:
 // never as root.
@@ -142,12 +144,16 @@ struct ChainBuilder::Impl {
                                                          std::string_view argument);
   bool add_filters(config::Findings& findings);
   plugin::Host plugin_host() const {
-    static const std::shared_ptr<plugin::State> state = plugin::make_memory_state(kPluginState);
+    const log::Logger log = logger_for(*parts.config, "smtpd", parts.service);
+    static const std::shared_ptr<plugin::State> state =
+        parts.queue == nullptr ? plugin::make_memory_state(kPluginState)   // a dry run leaves no trace
+                               : plugin::make_shared_state(parts.config->params().data_directory + "/state", kPluginState, log);
     plugin::Host host;
     host.resolver = [resolver = parts.resolver] { return resolver; };
-    host.log = logger_for(*parts.config, "smtpd", parts.service);
+    host.log = log;
     host.tables = parts.tables;
     host.state = state;
+    host.metrics = parts.plugin_metrics;
     return host;
   }
   bool no_milters() const {
@@ -289,6 +295,7 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
     findings.error(where, "smtpd_filters", "unbalanced braces");
     return false;
   }
+  std::vector<std::shared_ptr<filter::Filter>> filters;
   for (const std::string& element : *elements) {
     std::string_view inside = element;
     if (inside.starts_with('{')) inside = trim(inside.substr(1));
@@ -305,12 +312,19 @@ bool ChainBuilder::Impl::add_filters(config::Findings& findings) {
       findings.error(where, "smtpd_filters", fmt::format("{}: expected milter:, plugin: or lua:", element));
     }
     if (!made) return false;
-    chain.add(std::move(made));
+    filters.push_back(std::move(made));
   }
-  if (const std::string problem = plugin::order_problem(chain.filters()); !problem.empty()) {
-    findings.error(where, "smtpd_filters", problem);
+  std::vector<plugin::Wishes> wishes;
+  for (const auto& one : filters) wishes.push_back(plugin::wishes_of(*one));
+  const auto order = plugin::resolve_order(wishes);
+  if (!order) {
+    findings.error(where, "smtpd_filters", order.error().context);
     return false;
   }
+  if (std::any_of(filters.begin(), filters.end(), [](const auto& one) { return plugin::edits_headers(*one); })) {
+    chain.add(plugin::make_authserv_guard(params->myhostname));
+  }
+  for (const std::size_t place : *order) chain.add(filters[place]);
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "core/filter/chain.h"
 #include "core/map/table.h"
 #include "core/net/dns.h"
+#include "core/plugin/metrics.h"
 #include "core/rewrite/router.h"
 #include "core/smtp/anvil.h"
 #include "core/smtp/sink.h"
@@ -22,6 +23,7 @@ struct ChainParts {
   const config::Service* service = nullptr;
   map::TableSet* tables = nullptr;
   net::Resolver* resolver = nullptr;
+  plugin::SharedMetrics* plugin_metrics = nullptr;
   filter::SharedFilters* shared = nullptr;   // null: this process is alone
   unsigned process = 0;                      // our number there
   smtp::MessageSink* queue = nullptr;   // to be asked about addresses; nullptr in a dry run

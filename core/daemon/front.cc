@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/daemon/chain_builder.h"
@@ -13,9 +14,11 @@
 #include "core/daemon/tables.h"
 #include "core/daemon/site_flush.h"
 #include "core/filter/trace.h"
+#include "core/plugin/offers.h"
 #include "core/queue/paths.h"
 #include "core/net/fiber.h"
 #include "core/queue/client.h"
+#include "core/queue/watcher.h"
 #include "core/smtp/service.h"
 #include "core/smtp/session.h"
 #include "core/submit/pickup.h"
@@ -52,6 +55,7 @@ class Front {
   bool build_service(std::size_t index, config::Findings& findings);
   bool build_pickup(config::Findings& findings);
   void start_pickup();
+  void start_observing();
   void command(std::string_view word);
   void accept_all();
   void accepted(const std::shared_ptr<smtp::ServiceContext>& context, int fd);
@@ -72,12 +76,15 @@ class Front {
   log::Logger log_;
   net::Loop loop_;
   std::unique_ptr<net::Resolver> resolver_;
+  std::shared_ptr<plugin::TableSource> plugin_tables_;
   std::unique_ptr<map::TableSet> tables_;
   std::unique_ptr<filter::TraceStore> trace_;
   std::unique_ptr<smtp::MessageSink> sink_;
   std::unique_ptr<SiteFlush> site_flush_;
   std::map<std::size_t, std::shared_ptr<smtp::ServiceContext>> contexts_;   // by index in services()
   std::map<std::size_t, std::unique_ptr<ChainBuilder>> builders_;
+  std::vector<std::shared_ptr<plugin::Observer>> observers_;
+  std::unique_ptr<queue::Watcher> watcher_;
   std::unique_ptr<submit::Pickup> pickup_;               // in the first front alone
   std::shared_ptr<UnsmtpFilters> pickup_filters_;        // nullptr: nothing is asked
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
@@ -87,6 +94,8 @@ class Front {
 
 bool Front::build(config::Findings& findings) {
   resolver_ = net::make_resolver();
+  plugin_tables_ = std::make_shared<plugin::TableSource>(setup_.config->params().plugin_directory, log_);
+  plugin_tables_->use();
   tables_ = std::make_unique<map::TableSet>(table_options(*setup_.config, setup_.owner, log_));
   if (!setup_.dry_run) {
     const int spool = ::open(queue::store_directory(setup_.config->params().queue_directory).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -112,6 +121,10 @@ bool Front::build(config::Findings& findings) {
     return false;
   }
   // As mail_owner: whatever runs code of others.
+  if (const auto loaded = plugin_tables_->load(); !loaded) {
+    findings.error({}, "plugin_directory", loaded.error().context);
+    return false;
+  }
   for (auto& [index, context] : contexts_) {
     if (!builders_[index]->add_foreign(findings)) return false;
     context->chain = builders_[index]->chain();
@@ -130,6 +143,7 @@ bool Front::build_service(std::size_t index, config::Findings& findings) {
   chain_parts.tables = tables_.get();
   chain_parts.resolver = resolver_.get();
   chain_parts.shared = &setup_.shared->filters;
+  chain_parts.plugin_metrics = &setup_.shared->plugin_metrics;
   chain_parts.anvil = setup_.anvil;
   chain_parts.process = anvil_process(setup_.generation, slot_);
   chain_parts.queue = sink_.get();
@@ -220,9 +234,11 @@ void Front::command(std::string_view word) {
   if (word == "go") {
     accept_all();
     start_pickup();
+    start_observing();
     (void)loop_.spawn(net::Stack::session, [this] { housekeeping(); });
   } else if (word == "drain" || word == "stop") {
     acceptors_.clear();
+    watcher_.reset();
     if (pickup_) pickup_->stop();
     const bool at_once = word == "stop";
     if (at_once) {
@@ -238,6 +254,21 @@ void Front::command(std::string_view word) {
       });
     }
   }
+}
+
+// Plugins that want to know of deliveries, each once however many services it stands in.
+void Front::start_observing() {
+  for (const auto& [index, context] : contexts_) {
+    for (const auto& filter : context->chain.filters()) {
+      auto observer = plugin::Observer::make(*filter);
+      const auto is_known = [&](const auto& known) { return known->name() == observer->name(); };
+      if (observer && std::none_of(observers_.begin(), observers_.end(), is_known)) observers_.push_back(std::move(observer));
+    }
+  }
+  if (observers_.empty()) return;
+  watcher_ = queue::Watcher::start(queue::queue_socket_path(setup_.config->params().queue_directory), [this](const auto& delivery) {
+    for (const auto& observer : observers_) observer->tell(delivery);
+  });
 }
 
 void Front::accept_all() {

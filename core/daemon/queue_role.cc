@@ -14,6 +14,7 @@
 #include "core/local/local_agent.h"
 #include "core/mime/builder.h"
 #include "core/local/pipe_agent.h"
+#include "core/plugin/offers.h"
 #include "core/queue/paths.h"
 #include "core/net/fiber.h"
 #include "core/queue/control.h"
@@ -87,6 +88,7 @@ class QueueRole {
   log::Logger log_;
   net::Loop loop_;
   std::unique_ptr<net::Resolver> resolver_;
+  std::shared_ptr<plugin::TableSource> plugin_tables_;
   std::unique_ptr<map::TableSet> tables_;
   std::shared_ptr<rewrite::Router> router_;
   std::shared_ptr<local::Forwarder> forwarder_;
@@ -104,6 +106,8 @@ class QueueRole {
 
 void QueueRole::build(config::Findings& findings) {
   resolver_ = net::make_resolver();
+  plugin_tables_ = std::make_shared<plugin::TableSource>(setup_.config->params().plugin_directory, log_);
+  plugin_tables_->use();
   tables_ = std::make_unique<map::TableSet>(table_options(*setup_.config, setup_.owner, log_));
   auto router = rewrite::Router::make(setup_.config, setup_.config->params(), *tables_);
   if (!router) return report_error(findings, *setup_.config, "address routing", router.error());
@@ -247,6 +251,7 @@ void QueueRole::go() {
   if (!opened) return give_up(opened.error().context);
   store_.set(std::move(*opened));
   running_ = true;
+  if (const auto loaded = plugin_tables_->load(); !loaded) log_.error(loaded.error().context);
   open_state();
   if (auto started = engine_->start(); !started) return give_up(started.error().context);
   queue::ServerOptions server;
@@ -258,6 +263,16 @@ void QueueRole::go() {
     // While stopping, fronts may still store: the next process finds it.
     if (!stopping_) engine_->stored(std::move(entry), std::move(content));
   });
+  engine_->observe([this](const deliver::Attempt& attempt, std::size_t position, WallMicros ended) {
+    const deliver::Outcome& outcome = attempt.outcomes[position];
+    const mime::Recipient& recipient = attempt.recipient(position);
+    const int status = static_cast<int>(outcome.status) - static_cast<int>(deliver::Outcome::Status::sent);
+    server_->tell({std::to_string(status), attempt.entry->envelope.queue_id, attempt.entry->envelope.sender,
+                   outcome.final_recipient.empty() ? recipient.address : outcome.final_recipient,
+                   recipient.original.empty() ? recipient.address : recipient.original,
+                   outcome.relay.empty() ? "none" : outcome.relay, outcome.dsn, outcome.text,
+                   std::to_string(ended - attempt.entry->envelope.arrival)});
+  });
   queue::ControlOptions control;
   control.socket_path = queue::control_socket_path(setup_.config->params().queue_directory);
   control.listening_fd = setup_.control_listening;
@@ -266,7 +281,9 @@ void QueueRole::go() {
   control.flush_outsider = [this](uid_t user) { return flush_users_.outsider(user); };
   control.syslog_name = setup_.config->params().syslog_name;
   if (setup_.metrics_listening >= 0) {
-    metrics_ = std::make_unique<MetricsServer>(setup_.metrics_listening, [this] { return filter::prometheus_text(setup_.shared->filters); });
+    metrics_ = std::make_unique<MetricsServer>(setup_.metrics_listening, [this] { 
+      return filter::prometheus_text(setup_.shared->filters) + plugin::prometheus_text(setup_.shared->plugin_metrics);
+    });
   }
   control_ = queue::ControlServer::start(store_, &engine_->control(), control);
   channel_.queue_open();
@@ -299,6 +316,7 @@ void QueueRole::stop(Deadline deadline) {
   const auto started = loop_.spawn(net::Stack::session, [this, deadline] {
     if (running_) {
       engine_->stop(deadline);
+      engine_->observe({});
       server_.reset();
       control_.reset();
       metrics_.reset();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/filter/shared.h"
+#include "core/plugin/metrics.h"
 
 namespace millrace::daemon {
 
@@ -21,6 +22,7 @@ struct FrontSlot {
 struct SharedBlock {
   FrontSlot fronts[2][kMaxFronts];       // by generation parity: old and new drain side by side
   filter::SharedFilters filters;
+  plugin::SharedMetrics plugin_metrics;
 };
 
 // A shared mapping, zeroed; lives until the process ends.  With a path it is that of a fresh file, mode 0600, for

@@ -44,6 +44,7 @@ class Engine {
   void stored(queue::Entry entry, std::shared_ptr<const std::string> content) {
     scheduler_->stored(std::move(entry), std::move(content));
   }
+  void observe(Scheduler::Observer observer) { scheduler_->observe(std::move(observer)); }
   std::chrono::milliseconds flow_delay() { return scheduler_->flow_delay(); }
   // Delivers by the transport of that name now, in place of the agent that asks (mailbox_transport); all
   // outcomes are set. [fiber]

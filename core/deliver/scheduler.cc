@@ -86,6 +86,7 @@ void Scheduler::record(Transport& transport, Attempt& attempt, const Batch& batc
     }
     const log::Logger& log = attempt.logged_by ? *attempt.logged_by : transport.log;
     log.info(recipient_line(attempt, i, ended, rules_.delay_places, status));
+    if (observer_ && !attempt.verify_only()) observer_(attempt, i, ended);
     batch.message->results.push_back({batch.recipients[i], outcome});
   }
 }
@@ -151,6 +152,7 @@ void Scheduler::run_suspended() {
     for (std::size_t i = 0; i < attempt.outcomes.size() && !one.batch.message->withdrawn; ++i) {
       rules_.error_log.info(recipient_line(attempt, i, wall_now(), rules_.delay_places,
                                           status_word(Outcome::Status::deferred, attempt.verify_only())));
+      if (observer_ && !attempt.verify_only()) observer_(attempt, i, wall_now());
       one.batch.message->results.push_back({one.batch.recipients[i], attempt.outcomes[i]});
     }
     complete(one.batch);

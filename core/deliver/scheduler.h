@@ -60,6 +60,10 @@ class Scheduler : public queue::SchedulerControl {
   // Ends: starts nothing new, waits for what runs until `deadline`, closes idle connections. [fiber]
   void stop(Deadline deadline);
 
+  // Told of each attempt and recipient that was logged; verifications are not. [loop]
+  using Observer = std::function<void(const Attempt& attempt, std::size_t position, WallMicros ended)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
   // A message that was stored.  `content` may be nullptr (it is read when needed).
   void stored(queue::Entry entry, std::shared_ptr<const std::string> content);
 
@@ -145,6 +149,7 @@ class Scheduler : public queue::SchedulerControl {
   void revive(const std::function<bool(const Destination&)>& which);
 
   SchedulerRules rules_;
+  Observer observer_;
   queue::Store& store_;
   const rewrite::Router& router_;
   TransportMaker make_transport_;

@@ -101,7 +101,11 @@ class LmdbStore final : public Store {
   }
 
   Result<void> change(std::string_view key, const Edit& edit_value) override {
-    return edit(key, [&](const std::optional<std::string>& was, WallMicros) { return edit_value(was); });
+    return edit(key, [&](const std::optional<std::string>& was, WallMicros ends) {
+      auto next = edit_value(was);
+      if (next && next->ends == kSameEnd) next->ends = was ? ends : 0;
+      return next;
+    });
   }
 
   Result<std::size_t> sweep() override {

@@ -29,8 +29,8 @@ struct Options {
   log::Logger log{"postfix/millrace"};
 };
 
-// One per process, used on its loop's thread; opened after the last fork.  [fiber]: the work is done on the worker
-// pool; outside of a fiber (tools, tests) it blocks.
+// One per process; opened after the last fork.  [any thread]; [fiber]: the work is done on the worker pool; outside of a
+// fiber (tools, tests, threads) it blocks.
 class Store {
  public:
   // Errors: io, config.
@@ -51,8 +51,9 @@ class Store {
   // end, or nothing to leave it as it is.  It runs on a worker thread and must not wait.
   struct Change {
     std::string value;
-    WallMicros ends = 0;
+    WallMicros ends = 0;         // kSameEnd: as it was
   };
+  static constexpr WallMicros kSameEnd = -1;
   using Edit = std::function<std::optional<Change>(const std::optional<std::string>&)>;
   virtual Result<void> change(std::string_view key, const Edit& edit) = 0;                                // [fiber]
 

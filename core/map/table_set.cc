@@ -12,6 +12,7 @@
 #include "core/map/build.h"
 #include "core/map/cidr.h"
 #include "core/map/combined.h"
+#include "core/map/foreign.h"
 #include "core/map/lmdb_file.h"
 #include "core/map/named.h"
 #include "core/map/pattern.h"
@@ -407,7 +408,14 @@ constexpr std::string_view kElsewhere[] = {
     "netinfo", "nis",  "nisplus", "pgsql",    "sdbm",    "sqlite",
 };
 
+ForeignTypes& foreign_types() {
+  static ForeignTypes types;
+  return types;
+}
+
 }  // namespace
+
+void use_foreign_types(ForeignTypes types) { foreign_types() = std::move(types); }
 
 TypeStatus type_status(std::string_view type) {
   for (const Type& known : kTypes) {
@@ -492,6 +500,11 @@ Opened TableSet::Impl::open(TableSet& set, std::string_view type_and_name, bool 
     if (!table) return fail(Errc::config, std::move(table.error().context));
     tables.emplace(std::move(key), *table);
     return *table;
+  }
+  if (foreign_types() && type_status(type) == TypeStatus::unknown) {
+    auto table = foreign_types()(type, argument);
+    if (!table) return fail(Errc::config, std::move(table.error().context));
+    if (*table) return tables.emplace(std::move(key), *table).first->second;
   }
   return fail(Errc::config, "unsupported dictionary type: " + printable(type));
 }

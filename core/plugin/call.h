@@ -3,8 +3,10 @@
 // The SMTP session's fiber asks and waits; the plugin runs on a fiber of its own (or a worker thread), and
 // may answer from any thread, late, twice or never.  The two meet in `mutex`: everything the plugin sees of
 // the session is reached through a Call that is still `alive`, under that lock; the asker takes `alive`
-// away before it goes on.  What the plugin was given to read lives in the arena, which lives as long as the
-// Call.
+// away before it goes on.  What the plugin was given to read lives in the arena until the call is over for both.
+//
+// Most calls return at once: for those the session keeps one Call and uses it again under a new handle, so that
+// nothing is allocated.  Who found a Call by a handle looks, under the lock, whether it still has that handle.
 #pragma once
 
 #include <deque>
@@ -13,17 +15,24 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/filter/chain.h"
 #include "core/mime/canonical.h"
+#include "core/net/fiber.h"
 #include "core/plugin/header_layout.h"
+#include "core/plugin/mime_view.h"
 #include "core/plugin/verdict.h"
 
 namespace millrace::plugin {
 
 class Instance;
 struct Call;
+class MimeView;
+
+// The call that runs on this thread now: its plugin may wait.
+extern thread_local Call* running_call;
 
 // A plugin's view of one SMTP session.
 struct SessionState {
@@ -41,11 +50,12 @@ struct Call {
   std::shared_ptr<SessionState> session;
   std::uint32_t stage = 0;
   Deadline deadline;
-  mr_handle handle = 0, message_handle = 0;
+  mr_event event{};
 
   std::mutex mutex;
   // Under mutex:
-  bool alive = true;             // somebody waits for the answer; context and the rest may be used
+  mr_handle handle = 0;
+  bool alive = false;            // somebody waits for the answer; context and the rest may be used
   bool answered = false;
   bool returned_pending = false;
   filter::Verdict verdict;       // when answered
@@ -58,17 +68,20 @@ struct Call {
   mime::Canonicalizer canonicalizer;
   std::uint64_t body_octets = 0;
   std::deque<std::string> arena;
+  std::string typed;             // what the event points to; one buffer, used again
   std::deque<std::vector<mr_dns_record>> records;
-  std::shared_ptr<std::vector<mr_string>> parameters;
+  std::vector<mr_string> parameters;
   std::vector<std::string> prepend;        // fields for the transaction, before the message is there
   std::vector<std::string> auth_results;   // "spf=pass smtp.mailfrom=a.example"
-  std::function<void()> notify;  // wakes the asker, from any thread
+  std::function<void()> notify;  // wakes the asker, from any thread; not set before it waits
+  std::unique_ptr<MimeView> mime;   // once "mr.mime/1" was asked
 
   // A restriction's call instead of on_stage; the attributes live in the arena.
   const mr_restriction_1* restriction = nullptr;
   std::vector<mr_fact> attributes;
 
   int open_ends = 2;             // asker and plugin fiber [loop]
+  std::shared_ptr<Call> itself;  // while the plugin's fiber goes on without the asker's [loop]
 
   // Keeps a copy for the plugin. [mutex]
   mr_string keep(std::string text) {
@@ -78,11 +91,22 @@ struct Call {
   void answer(filter::Verdict given) {   // [mutex]
     answered = true;
     verdict = std::move(given);
-    if (alive) notify();
+    if (alive && notify) notify();
   }
+  // For the next call, with a handle of its own. [mutex]
+  void renew(mr_handle fresh);
 };
 
-// The call that runs on this thread now: its plugin may ask DNS.
-extern thread_local Call* running_call;
+// A stretch in which the plugin on this fiber waits: others may run meanwhile, and it does not hold the loop.
+class Waiting {
+ public:
+  Waiting() : mine_(std::exchange(running_call, nullptr)), nobody_("") {}
+  ~Waiting() { running_call = mine_; }
+  Waiting(const Waiting&) = delete;
+
+ private:
+  Call* mine_;
+  net::LoopHolder nobody_;
+};
 
 }  // namespace millrace::plugin

@@ -4,10 +4,31 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/coarse_clock.h"
 #include "core/base/strings.h"
+#include "core/net/nested.h"
 #include "core/plugin/call.h"
 
 namespace millrace::plugin {
+
+void Call::renew(mr_handle fresh) {
+  handle = fresh;
+  alive = answered = returned_pending = misbehaved = spoiled = false;
+  verdict = {};
+  layout.reset();
+  canonicalizer = {};
+  body_octets = 0;
+  if (!arena.empty()) arena.clear();
+  if (!records.empty()) records.clear();
+  prepend.clear();
+  auth_results.clear();
+  notify = nullptr;
+  mime.reset();
+  restriction = nullptr;
+  attributes.clear();
+  open_ends = 2;
+}
+
 namespace {
 
 using filter::Context;
@@ -28,7 +49,7 @@ std::uint32_t stage_bit(Stage stage) {
   }
 }
 
-// The call is over for both sides: its handles die, or wait for a late complete().
+// The call is over for both sides: its handle dies, or waits for a late complete().
 void finish_call(const std::shared_ptr<Call>& call, bool on_plugin_fiber) {
   const std::shared_ptr<Instance> keep = call->instance;
   Instance& instance = *keep;
@@ -38,23 +59,20 @@ void finish_call(const std::shared_ptr<Call>& call, bool on_plugin_fiber) {
     const std::lock_guard lock(call->mutex);
     waits = call->returned_pending && !call->answered;
   }
-  const auto forget = [call] {
-    call->instance->calls.remove(call->handle);
-    call->instance->messages.remove(call->message_handle);
-  };
-  if (!waits) return forget();
+  const mr_handle handle = call->handle;   // nobody gives it another one any more
+  if (!waits) return instance.calls.remove(handle);
   if (!MR_HAS(mr_filter, &instance.filter(), cancel) || instance.filter().cancel == nullptr) {
-    call->instance.reset();   // it waits in the tables of the instance, which it must not keep alive
+    call->instance.reset();   // it waits in the table of the instance, which it must not keep alive
     call->session.reset();
     return;
   }
-  const auto cancel = [call, forget] {
+  const auto cancel = [call, handle] {
     const mr_filter& filter = call->instance->filter();
     const net::LoopHolder holder(call->instance->label().c_str());
-    filter.cancel(filter.self, call->handle);
-    forget();
+    filter.cancel(filter.self, handle);
+    call->instance->calls.remove(handle);
   };
-  if (on_plugin_fiber || !net::Loop::current().spawn(net::Stack::plugin, cancel)) cancel();
+  if (on_plugin_fiber || !net::run_nested(net::Stack::plugin, cancel)) cancel();
 }
 
 void end(const std::shared_ptr<Call>& call, bool on_plugin_fiber) {
@@ -103,45 +121,55 @@ Result<Verdict> to_action(mr_string action) {
   return verdict;
 }
 
+// Most answers say nothing.
+bool is_silent(const mr_verdict& given) {
+  return given.struct_size == sizeof given && given.action == MR_CONTINUE && given.smtp_code == 0 && given.flags == 0 &&
+         given.enhanced.size == 0 && given.text.size == 0 && given.reason_id.size == 0 && given.score == 0 && given.fact_count == 0;
+}
+
 // On the plugin's fiber.
-void run_stage(const std::shared_ptr<Call>& call, mr_event event) {
-  Instance& instance = *call->instance;
+void run_stage(Call& call) {
+  Instance& instance = *call.instance;
   mr_verdict given{};
   given.struct_size = sizeof given;
   mr_string action{nullptr, 0};
   std::int32_t rc;
   if ((instance.descriptor().traits & MR_TRAIT_BLOCKS) != 0) {
-    rc = net::offload([&] { return invoke(*call, event, given, action); });
+    rc = net::offload([&] { return invoke(call, call.event, given, action); });
   } else {
     const net::LoopHolder holder(instance.label().c_str());
-    running_call = call.get();
-    rc = invoke(*call, event, given, action);
-    running_call = nullptr;
+    Call* const outer = std::exchange(running_call, &call);
+    rc = invoke(call, call.event, given, action);
+    running_call = outer;
   }
   {
-    const std::lock_guard lock(call->mutex);
-    const bool utf8 = call->alive && call->context != nullptr && call->context->envelope.smtputf8;
-    if (rc == MR_PENDING && call->restriction == nullptr) {
-      call->returned_pending = true;
-    } else if (call->answered) {
+    const std::lock_guard lock(call.mutex);
+    if (rc == MR_PENDING && call.restriction == nullptr) {
+      call.returned_pending = true;
+    } else if (call.answered) {
       instance.misbehaving("complete() and a return that is not MR_PENDING");
-    } else if (!call->alive) {
+    } else if (!call.alive) {
       ++instance.counters().late;
-    } else if (call->deadline.passed()) {
+    } else if (is_over(call.deadline)) {
       ++instance.counters().late;
-      call->answer(Verdict::fail(instance.label() + ": no answer in time"));
+      call.answer(Verdict::fail(instance.label() + ": no answer in time"));
+    } else if (rc == MR_DONE && call.restriction == nullptr && is_silent(given)) {
+      call.answer({});
     } else if (rc == MR_DONE) {
-      auto checked = call->restriction != nullptr ? to_action(action) : to_verdict(&given, call->stage, utf8);
+      const bool utf8 = call.context != nullptr && call.context->envelope.smtputf8;
+      auto checked = call.restriction != nullptr ? to_action(action) : to_verdict(&given, call.stage, utf8);
       if (!checked) instance.misbehaving(checked.error().context);
-      call->answer(checked ? std::move(*checked) : Verdict::fail(instance.label() + ": " + checked.error().context));
+      call.answer(checked ? std::move(*checked) : Verdict::fail(instance.label() + ": " + checked.error().context));
     } else {
       if (rc > 0) instance.misbehaving("on_stage returned " + std::to_string(rc));
-      call->answer(Verdict::fail(instance.label() + ": failed with " + std::to_string(rc)));
+      call.answer(Verdict::fail(instance.label() + ": failed with " + std::to_string(rc)));
     }
   }
-  call->session->busy = false;
-  if (call->session->closing) deliver_close(call->instance, call->session);
-  end(call, true);
+  const std::shared_ptr<Call> kept = std::move(call.itself);   // nullptr: the asker holds it still, and ends it
+  call.session->busy = false;
+  if (call.session->closing) deliver_close(call.instance, call.session);
+  if (kept) end(kept, true);
+  else --call.open_ends;
 }
 
 class PluginFilter final : public filter::Filter {
@@ -167,8 +195,8 @@ struct Question {
 
 class PluginSession final : public filter::FilterSession {
  public:
-  PluginSession(std::shared_ptr<Instance> instance, std::chrono::milliseconds timeout)
-      : instance_(std::move(instance)), timeout_(timeout), state_(std::make_shared<SessionState>()) {}
+  explicit PluginSession(std::shared_ptr<Instance> instance)
+      : instance_(std::move(instance)), state_(std::make_shared<SessionState>()) {}
   ~PluginSession() override;
 
   Verdict at(Stage stage, Context& context) override {
@@ -190,22 +218,27 @@ class PluginSession final : public filter::FilterSession {
  private:
   Verdict collect(Call& call, filter::Journal* journal, bool in_time);
   void contribute(Call& call, Context& context, const mime::Message* message, filter::Journal* journal);
-  mr_event make_event(Call& call, const Context* context);
+  void fill_event(Call& call, const Context* context);
+  std::shared_ptr<Call> take_call();
+  void give_back(std::shared_ptr<Call> call);
+  bool wait_for_answer(Call& call, Deadline deadline);
   Verdict failed(std::string_view what) {
     ++instance_->counters().failures;
     return Verdict::fail(instance_->label() + ": " + std::string(what));
   }
 
   std::shared_ptr<Instance> instance_;
-  std::chrono::milliseconds timeout_;
   std::shared_ptr<SessionState> state_;
+  std::shared_ptr<Call> spare_;         // for the next call
+  Call* current_ = nullptr;             // that the session's facts are asked of; only compared
 };
 
 std::unique_ptr<filter::FilterSession> PluginFilter::open(const filter::SessionFacts&) {
-  return std::make_unique<PluginSession>(instance_, options.timeout);
+  return std::make_unique<PluginSession>(instance_);
 }
 
 PluginSession::~PluginSession() {
+  if (spare_) instance_->calls.remove(spare_->handle);
   if (!state_->touched) return;
   if (state_->busy) {
     state_->closing = true;   // the call that is under way closes when it returns
@@ -214,76 +247,119 @@ PluginSession::~PluginSession() {
   net::Loop* const loop = net::Loop::current_or_null();
   const auto close = [instance = instance_, state = state_] { deliver_close(instance, state); };
   // Foreign code gets a stack of its own, and a destructor must not wait for it.
-  if (loop == nullptr || !loop->spawn(net::Stack::plugin, close)) close();
+  if (loop == nullptr || !net::run_nested(net::Stack::plugin, close)) close();
 }
 
-mr_event PluginSession::make_event(Call& call, const Context* context) {
-  mr_event event{};
+// Copies: a call may outlive the command it is about.
+void PluginSession::fill_event(Call& call, const Context* context) {
+  mr_event& event = call.event;
+  event = mr_event{};
   event.struct_size = sizeof event;
   event.stage = call.stage;
   event.call = call.handle;
   event.session = state_->handle;
-  event.message = call.message_handle;
+  event.message = message_handle(call.handle);
   event.deadline_ns = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(call.deadline.at.time_since_epoch()).count());
   event.session_data = &state_->data;
-  if (context == nullptr) return event;
-  // Copies: a call may outlive the command it is about.
-  event.argument = call.keep(std::string(context->typed));
-  event.command = call.keep(std::string(context->command));
-  if (!context->parameters.empty()) {
-    const auto list = std::make_shared<std::vector<mr_string>>();
-    for (const std::string_view parameter : context->parameters) list->push_back(call.keep(std::string(parameter)));
-    call.parameters = list;
-    event.parameters = list->data();
-    event.parameter_count = list->size();
+  if (context == nullptr) return;
+  std::size_t size = context->typed.size() + context->command.size();
+  for (const std::string_view parameter : context->parameters) size += parameter.size();
+  call.typed.clear();
+  call.typed.reserve(size);   // it does not move any more
+  const auto copy = [&](std::string_view text) {
+    const char* const at = call.typed.data() + call.typed.size();
+    call.typed.append(text);
+    return mr_string{at, text.size()};
+  };
+  event.argument = copy(context->typed);
+  event.command = copy(context->command);
+  call.parameters.clear();
+  for (const std::string_view parameter : context->parameters) call.parameters.push_back(copy(parameter));
+  event.parameters = call.parameters.data();
+  event.parameter_count = call.parameters.size();
+}
+
+// The session's own Call where it is free, else another.
+std::shared_ptr<Call> PluginSession::take_call() {
+  if (spare_) return std::exchange(spare_, nullptr);
+  auto call = std::make_shared<Call>();
+  call->instance = instance_;
+  call->session = state_;
+  call->handle = instance_->calls.add(call);
+  return call;
+}
+
+// The plugin has returned and answered: nothing of the call is used any more.
+void PluginSession::give_back(std::shared_ptr<Call> call) {
+  instance_->gate().leave();
+  const mr_handle fresh = instance_->calls.renew(call->handle);
+  {
+    const std::lock_guard lock(call->mutex);
+    if (fresh != 0) call->renew(fresh);
   }
-  return event;
+  if (fresh != 0) spare_ = std::move(call);
+  else instance_->calls.remove(call->handle);
 }
 
 Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Message* message,
                            filter::Journal* journal, Deadline deadline, const Question* question) {
   if (state_->busy) return failed("still busy with an earlier call");
-  deadline = deadline.earlier(Deadline::after(timeout_));
   if (!instance_->gate().enter(deadline)) return failed("no free place among its calls");
-  ++instance_->counters().calls;
+  instance_->counters().calls.fetch_add(1, std::memory_order_relaxed);
   if (state_->handle == 0) state_->handle = instance_->sessions.add(state_);
   state_->touched = true;
 
-  const auto call = std::make_shared<Call>();
-  call->instance = instance_;
-  call->session = state_;
-  call->stage = stage;
-  call->deadline = deadline;
-  call->context = context;
-  call->message = message;
-  call->journal = journal;
-  net::Event answered;
-  call->notify = answered.notifier();
-  call->handle = instance_->calls.add(call);
-  call->message_handle = instance_->messages.add(call);
+  std::shared_ptr<Call> call = take_call();
   {
+    const std::lock_guard lock(call->mutex);
+    call->stage = stage;
+    call->deadline = deadline;
+    call->context = context;
+    call->message = message;
+    call->journal = journal;
+    call->alive = true;
+  }
+  if (current_ != call.get()) {
     const std::lock_guard lock(state_->mutex);
     state_->current = call;
+    current_ = call.get();
   }
-  const mr_event event = make_event(*call, context);
+  fill_event(*call, context);
   if (question != nullptr) {
     call->restriction = question->table;
     for (const auto& [name, value] : question->attributes) call->attributes.push_back({call->keep(name), call->keep(value)});
   }
   state_->busy = true;
-  if (!net::Loop::current().spawn(net::Stack::plugin, [call, event] { run_stage(call, event); })) {
+  const auto ran = net::run_nested(net::Stack::plugin, [raw = call.get()] { run_stage(*raw); });
+  if (!ran) {
     state_->busy = false;
     call->open_ends = 1;
-    { const std::lock_guard lock(call->mutex); call->alive = false; }
+    {
+      const std::lock_guard lock(call->mutex);
+      call->alive = false;
+    }
     end(call, false);
     return failed("no stack for it");
   }
-  const bool in_time = answered.wait(deadline).has_value();
+  if (!*ran) call->itself = call;   // it goes on by itself
+  const bool in_time = wait_for_answer(*call, deadline);
   Verdict verdict = collect(*call, journal, in_time);
   if (context != nullptr && verdict.failure.empty()) contribute(*call, *context, message, journal);
-  end(call, false);
+  if (call->open_ends == 1 && in_time) give_back(std::move(call));
+  else end(call, false);
   return verdict;
+}
+
+// False: no answer in time.
+bool PluginSession::wait_for_answer(Call& call, Deadline deadline) {
+  std::optional<net::Event> answered;
+  {
+    const std::lock_guard lock(call.mutex);
+    if (call.answered) return true;
+    call.notify = answered.emplace().notifier();
+  }
+  return answered->wait(deadline).has_value();
 }
 
 Verdict PluginSession::collect(Call& call, filter::Journal* journal, bool in_time) {
@@ -353,6 +429,16 @@ const mr_descriptor* descriptor_of(const filter::Filter& filter) {
   return plugin == nullptr ? nullptr : &plugin->instance()->descriptor();
 }
 
+std::shared_ptr<Instance> instance_of(const filter::Filter& filter) {
+  const auto* const plugin = dynamic_cast<const PluginFilter*>(&filter);
+  return plugin == nullptr ? nullptr : plugin->instance();
+}
+
+bool edits_headers(const filter::Filter& filter) {
+  const mr_descriptor* const descriptor = descriptor_of(filter);
+  return descriptor != nullptr && (descriptor->edits & MR_EDIT_HEADERS) != 0;
+}
+
 Result<std::shared_ptr<Restriction>> Restriction::make(std::shared_ptr<Instance> instance, filter::Options options) {
   const mr_filter& filter = instance->filter();
   const void* offered = nullptr;
@@ -377,8 +463,9 @@ Result<std::string> Restriction::ask(const std::vector<std::pair<std::string, st
   else if (istarts_with(context.command, "DATA") || istarts_with(context.command, "BDAT")) stage = MR_STAGE_DATA;
   else if (istarts_with(context.command, "HELO") || istarts_with(context.command, "EHLO")) stage = MR_STAGE_HELO;
   const Question question{table_, attributes};
-  PluginSession session(instance_, options_.timeout);
-  Verdict verdict = session.ask(stage, &context, nullptr, nullptr, context.deadline, &question);
+  PluginSession session(instance_);
+  const Deadline deadline = context.deadline.earlier(Deadline::after(options_.timeout));
+  Verdict verdict = session.ask(stage, &context, nullptr, nullptr, deadline, &question);
   if (!verdict.failure.empty()) return fail(Errc::temporary, std::move(verdict.failure));
   return std::move(verdict.text);
 }

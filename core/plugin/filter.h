@@ -24,6 +24,11 @@ std::shared_ptr<filter::Filter> make_plugin_filter(std::shared_ptr<Instance> ins
 // Of the plugin behind a filter; nullptr when there is none.
 const mr_descriptor* descriptor_of(const filter::Filter& filter);
 
+// The same instance; nullptr when it is no plugin's.
+std::shared_ptr<Instance> instance_of(const filter::Filter& filter);
+// May its plugin speak in an Authentication-Results field?
+bool edits_headers(const filter::Filter& filter);
+
 // The word `check_plugin NAME`: a filter's "mr.restriction/1".  Each question is a session of its own to the
 // plugin, with the same promises as a filter's calls.
 class Restriction {

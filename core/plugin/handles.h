@@ -41,7 +41,15 @@ class HandleTable {
     last = std::move(slots_[slot].thing);
     slots_[slot].thing = nullptr;
     // Generations of 28 bits; a slot that has used them all up stays empty for ever.
-    if (++slots_[slot].generation < (1u << 28)) free_.push_back(slot);
+    if (++slots_[slot].generation < kGenerations) free_.push_back(slot);
+  }
+  // The same thing under a new handle: the old one is refused from now on.  0: this slot has had all of its handles.
+  std::uint64_t renew(std::uint64_t given) {
+    const std::lock_guard lock(mutex_);
+    const auto slot = static_cast<std::uint32_t>(given);
+    if (slot >= slots_.size() || handle(slot) != given || slots_[slot].generation + 1 >= kGenerations) return 0;
+    ++slots_[slot].generation;
+    return handle(slot);
   }
   std::vector<std::shared_ptr<T>> all() const {
     const std::lock_guard lock(mutex_);
@@ -61,6 +69,7 @@ class HandleTable {
     std::shared_ptr<T> thing;
     std::uint32_t generation = 1;
   };
+  static constexpr std::uint32_t kGenerations = 1u << 28;
   std::uint64_t handle(std::uint32_t slot) const {
     return kind_ | static_cast<std::uint64_t>(slots_[slot].generation) << 32 | slot;
   }

@@ -26,6 +26,10 @@ mr_rc complete(void* ctx, mr_handle handle, const mr_verdict* verdict) noexcept 
   bool over = false;
   {
     const std::lock_guard lock(call->mutex);
+    if (call->handle != handle) {
+      ++instance.counters().stale;
+      return MR_E_STALE;
+    }
     if (!call->alive) {
       ++instance.counters().late;   // nobody waits any more; the call was kept for its texts only
       over = call->returned_pending;
@@ -45,10 +49,7 @@ mr_rc complete(void* ctx, mr_handle handle, const mr_verdict* verdict) noexcept 
                            : filter::Verdict::fail(instance.label() + ": " + checked.error().context));
     }
   }
-  if (over) {
-    instance.calls.remove(handle);
-    instance.messages.remove(call->message_handle);
-  }
+  if (over) instance.calls.remove(handle);
   return rc;
 }
 
@@ -133,14 +134,12 @@ mr_rc dns_query_until(void* ctx, mr_handle handle, mr_string name, std::uint32_t
   const Deadline own = deadline_ns > kForEver ? Deadline::never() : Deadline{TimePoint(std::chrono::nanoseconds(deadline_ns))};
   {
     const std::lock_guard lock(call->mutex);
-    if (!call->alive) return MR_E_STALE;
+    if (!call->alive || call->handle != handle) return MR_E_STALE;
   }
   net::DnsAnswer found;
   {
-    running_call = nullptr;
-    const net::LoopHolder nobody("");   // while it waits, it does not hold the loop
+    const Waiting waiting;
     found = resolver->query(question, static_cast<net::DnsType>(type), own.earlier(call->deadline));
-    running_call = call.get();
   }
   const std::lock_guard lock(call->mutex);
   if (!call->alive) return MR_E_STALE;
@@ -170,6 +169,7 @@ mr_host make_host_table(Instance& instance) {
 const void* find_interface(const Instance& instance, std::string_view id) {
   if (id == "mr.session/1") return &kSession;
   if (id == "mr.msg/1") return &message_interface();
+  if (id == "mr.mime/1") return &mime_interface();
   if (id == "mr.dns/1" && instance.host().resolver) return &kDns;
   return find_service(instance, id);
 }
@@ -178,6 +178,10 @@ std::shared_ptr<Call> find_call(Instance& instance, mr_handle handle) {
   auto call = instance.calls.find(handle);
   if (!call) ++instance.counters().stale;
   return call;
+}
+
+std::shared_ptr<Call> find_message(Instance& instance, mr_handle message) {
+  return find_call(instance, message - kMessageKind);
 }
 
 }  // namespace millrace::plugin

@@ -59,10 +59,13 @@ Result<std::shared_ptr<Instance>> Instance::make(std::shared_ptr<const Library> 
 }
 
 bool Instance::set_metric(const std::string& name, double value, bool add) {
-  const std::lock_guard lock(metrics_mutex_);
-  const auto place = metrics_.find(name);
-  if (place == metrics_.end()) return metrics_.size() < kMaxMetrics && metrics_.emplace(name, value).second;
-  place->second = add ? place->second + value : value;
+  {
+    const std::lock_guard lock(metrics_mutex_);
+    const auto place = metrics_.find(name);
+    if (place != metrics_.end()) place->second = add ? place->second + value : value;
+    else if (metrics_.size() >= kMaxMetrics || !metrics_.emplace(name, value).second) return false;
+  }
+  if (host_.metrics != nullptr) host_.metrics->change(std::string_view(label_).substr(7), name, value, add);   // without "plugin "
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include "core/net/fiber.h"
 #include "core/plugin/handles.h"
 #include "core/plugin/library.h"
+#include "core/plugin/metrics.h"
 #include "core/plugin/state.h"
 
 namespace millrace::map {
@@ -34,6 +35,7 @@ struct Host {
   std::int64_t body_limit = 0;                // octets of a replacement body; 0: none
   map::TableSet* tables = nullptr;            // used while a filter starts; without it "mr.table/1" is absent
   std::shared_ptr<State> state;               // without it "mr.kv/1" is absent
+  SharedMetrics* metrics = nullptr;           // what all processes count; nullptr: this one is alone
   std::string authserv_id;                    // of the Authentication-Results field; "" and it is absent
 };
 
@@ -59,7 +61,6 @@ class Instance : public std::enable_shared_from_this<Instance> {
   Counters& counters() { return counters_; }
 
   HandleTable<Call> calls{1};
-  HandleTable<Call> messages{2};
   HandleTable<SessionState> sessions{3};
   HandleTable<Timer> timers{4};
   HandleTable<map::Table> tables{5};
@@ -94,12 +95,17 @@ class Instance : public std::enable_shared_from_this<Instance> {
 // The tables behind get_interface.
 const void* find_interface(const Instance& instance, std::string_view id);
 const mr_msg_1& message_interface();
+const mr_mime_1& mime_interface();
 // "mr.timer/1", "mr.kv/1", "mr.metrics/1", "mr.auth_results/1", "mr.table/1", "mr.worker/1"; nullptr: none of them.
 const void* find_service(const Instance& instance, std::string_view id);
 // No timer of it fires any more.
 void stop_timers(Instance& instance);
 
-// The call behind a handle, of this instance.
+// The call behind a handle, of this instance; whether it is still that call is to be asked again under its lock.
 std::shared_ptr<Call> find_call(Instance& instance, mr_handle handle);
+// A message's handle is its call's with another kind.
+constexpr mr_handle kMessageKind = mr_handle{1} << 60;
+constexpr mr_handle message_handle(mr_handle call) { return call + kMessageKind; }
+std::shared_ptr<Call> find_message(Instance& instance, mr_handle message);
 
 }  // namespace millrace::plugin

@@ -17,13 +17,10 @@ constexpr std::uint32_t kTransactionStages = MR_STAGE_MAIL | MR_STAGE_RCPT | MR_
 
 // A call, found and locked; errors in rc.
 struct View {
-  View(void* ctx, mr_handle handle) : instance(*static_cast<Instance*>(ctx)), call(instance.messages.find(handle)) {
-    if (!call) {
-      ++instance.counters().stale;
-      return;
-    }
+  View(void* ctx, mr_handle handle) : instance(*static_cast<Instance*>(ctx)), call(find_message(instance, handle)) {
+    if (!call) return;
     lock = std::unique_lock(call->mutex);
-    if (call->alive) rc = call->context == nullptr ? mr_rc{MR_E_STAGE} : mr_rc{MR_OK};
+    if (call->alive && message_handle(call->handle) == handle) rc = call->context == nullptr ? mr_rc{MR_E_STAGE} : mr_rc{MR_OK};
   }
   // For what is there only when the message is.
   mr_rc content() const { return rc == MR_OK && call->message == nullptr ? mr_rc{MR_E_STAGE} : rc; }

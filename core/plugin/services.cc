@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-constexpr std::size_t kMaxTimers = 64, kMaxKey = 255, kMaxValue = 64 * 1024, kMaxTables = 64;
+constexpr std::size_t kMaxTimers = 64, kMaxKey = 255, kMaxValue = MR_KV_MAX_VALUE, kMaxTables = 64;
 constexpr std::uint64_t kLeastPeriod = 1'000'000, kLongest = std::uint64_t{1} << 60;
 
 Instance& self(void* ctx) { return *static_cast<Instance*>(ctx); }
@@ -32,17 +32,13 @@ struct Running {
     rc = running_call == call.get() && net::in_fiber() ? MR_OK : MR_E_THREAD;
     if (rc != MR_OK) return;
     const std::lock_guard lock(call->mutex);
-    if (!call->alive) rc = MR_E_STALE;
+    if (!call->alive || call->handle != handle) rc = MR_E_STALE;
   }
   // Others may run until `wait` returns; it must not throw.
   template <typename F>
   void suspend(F wait) {
-    running_call = nullptr;
-    {
-      const net::LoopHolder nobody("");
-      wait();
-    }
-    running_call = call.get();
+    const Waiting waiting;
+    wait();
   }
   mr_rc still_wanted() const {
     const std::lock_guard lock(call->mutex);
@@ -139,6 +135,7 @@ mr_rc kv_get(void* ctx, mr_handle handle, mr_string key, mr_string* value) noexc
   if (!found) return MR_E_FAILED;
   if (!*found) return MR_E_ABSENT;
   const std::lock_guard lock(call->mutex);
+  if (call->handle != handle) return MR_E_STALE;
   *value = call->keep(std::move(**found));
   return MR_OK;
 }
@@ -146,11 +143,13 @@ mr_rc kv_put(void* ctx, mr_string key, mr_string value, std::uint64_t ttl_ns) no
   const auto name = state_key(self(ctx), key);
   const auto text = to_view(value, kMaxValue);
   if (!name || !text) return MR_E_ARGUMENT;
+  const Waiting waiting;
   return self(ctx).host().state->put(*name, std::string(*text), life(ttl_ns)) ? MR_OK : MR_E_FAILED;
 }
 mr_rc kv_add(void* ctx, mr_string key, std::int64_t delta, std::uint64_t ttl_ns, std::int64_t* sum) noexcept {
   const auto name = state_key(self(ctx), key);
   if (!name || sum == nullptr) return MR_E_ARGUMENT;
+  const Waiting waiting;
   const auto now = self(ctx).host().state->add(*name, delta, life(ttl_ns));
   if (!now) return now.error().code == Errc::protocol ? MR_E_ARGUMENT : MR_E_FAILED;
   *sum = *now;
@@ -159,10 +158,18 @@ mr_rc kv_add(void* ctx, mr_string key, std::int64_t delta, std::uint64_t ttl_ns,
 mr_rc kv_remove(void* ctx, mr_string key) noexcept {
   const auto name = state_key(self(ctx), key);
   if (!name) return MR_E_ARGUMENT;
+  const Waiting waiting;
   return self(ctx).host().state->remove(*name) ? MR_OK : MR_E_FAILED;
 }
+mr_rc kv_expire(void* ctx, mr_string key, std::uint64_t ttl_ns) noexcept {
+  const auto name = state_key(self(ctx), key);
+  if (!name) return MR_E_ARGUMENT;
+  const Waiting waiting;
+  const auto found = self(ctx).host().state->expire(*name, life(ttl_ns));
+  return !found ? mr_rc{MR_E_FAILED} : *found ? mr_rc{MR_OK} : mr_rc{MR_E_ABSENT};
+}
 
-constexpr mr_kv_1 kState{sizeof(mr_kv_1), 0, kv_get, kv_put, kv_add, kv_remove};
+constexpr mr_kv_1 kState{sizeof(mr_kv_1), 0, kv_get, kv_put, kv_add, kv_remove, kv_expire};
 
 // --- mr.metrics/1 -------------------------------------------------------------------------------
 
@@ -196,8 +203,8 @@ std::string property_value(std::string_view text) {
 mr_rc auth_add(void* ctx, mr_handle message, mr_string method, mr_string result, mr_string reason,
                const mr_fact* properties, std::uint64_t count) noexcept {
   Instance& instance = self(ctx);
-  const auto call = instance.messages.find(message);
-  if (!call) return ++instance.counters().stale, MR_E_STALE;
+  const auto call = find_message(instance, message);
+  if (!call) return MR_E_STALE;
   const auto how = to_view(method, 64), what = to_view(result, 64), why = to_view(reason, 500);
   if (!how || !what || !why || !is_name(*how) || !is_name(*what) || printable(*why) != *why || count > 16 ||
       (count > 0 && properties == nullptr)) {
@@ -211,7 +218,7 @@ mr_rc auth_add(void* ctx, mr_handle message, mr_string method, mr_string result,
     text += " " + std::string(*name) + "=" + property_value(*value);
   }
   const std::lock_guard lock(call->mutex);
-  if (!call->alive) return MR_E_STALE;
+  if (!call->alive || message_handle(call->handle) != message) return MR_E_STALE;
   if (call->context == nullptr || (call->stage & (MR_STAGE_MAIL | MR_STAGE_RCPT | MR_STAGE_DATA | MR_STAGE_MESSAGE)) == 0) {
     return MR_E_STAGE;
   }
@@ -228,6 +235,7 @@ mr_rc auth_identity(void* ctx, mr_handle handle, mr_string* id) noexcept {
   const auto call = find_call(self(ctx), handle);
   if (!call || id == nullptr) return call ? MR_E_ARGUMENT : MR_E_STALE;
   const std::lock_guard lock(call->mutex);
+  if (call->handle != handle) return MR_E_STALE;
   *id = call->keep(self(ctx).host().authserv_id);
   return MR_OK;
 }

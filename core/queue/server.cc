@@ -30,6 +30,7 @@ struct Core : std::enable_shared_from_this<Core> {
               const std::function<int()>& take_fd);
   bool verify(const std::shared_ptr<FrameSocket>& socket, std::string_view payload);
   void answer(FrameSocket& socket, std::uint64_t request, const Result<void>& result);
+  void tell(const std::vector<std::string>& delivery);
   void stored(Entry entry, std::shared_ptr<const std::string> content) {
     if (on_stored) on_stored(std::move(entry), std::move(content));
   }
@@ -38,7 +39,19 @@ struct Core : std::enable_shared_from_this<Core> {
   ServerOptions options;
   Server::OnStored on_stored;    // empty once the server is gone
   std::set<std::shared_ptr<FrameSocket>> connections;
+  std::vector<std::weak_ptr<FrameSocket>> observers;
 };
+
+void Core::tell(const std::vector<std::string>& delivery) {
+  constexpr std::size_t kBacklog = 1 << 20;   // one that does not read is passed over
+  std::erase_if(observers, [](const auto& one) { return one.expired() || one.lock()->is_down(); });
+  for (const auto& one : observers) {
+    const std::shared_ptr<FrameSocket> socket = one.lock();
+    if (socket->output().size() > kBacklog) continue;
+    wire::put_strings(wire::Type::delivered, delivery, socket->output());
+    return socket->output_added();
+  }
+}
 
 void Core::accepted(int fd) {
   const std::optional<uid_t> peer = peer_user(fd);
@@ -67,6 +80,7 @@ bool Core::take(const std::shared_ptr<FrameSocket>& socket, const wire::Frame& f
                 const std::function<int()>& take_fd) {
   if (frame.type == wire::Type::submit) return submit(socket, frame.payload, take_fd);
   if (frame.type == wire::Type::verify) return verify(socket, frame.payload);
+  if (frame.type == wire::Type::observe) return observers.push_back(socket), true;
   wire::Reserve reserve;
   if (frame.type != wire::Type::reserve || !wire::parse(frame.payload, reserve)) return false;
   if (reserve.count == 0 || reserve.count > kMaxReserve) return false;
@@ -150,6 +164,7 @@ class ServerImpl final : public Server {
   ServerImpl(Store& store, const ServerOptions& options, OnStored on_stored)
       : core_(std::make_shared<Core>(store, options, std::move(on_stored))),
         acceptor_(options.listening_fd, [core = core_](int fd) { core->accepted(fd); }) {}
+  void tell(const std::vector<std::string>& delivery) override { core_->tell(delivery); }
   ~ServerImpl() override {
     core_->on_stored = nullptr;
     for (const auto& socket : core_->connections) socket->shut_down();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/queue/store.h"
@@ -30,6 +31,8 @@ class Server {
   using OnStored = std::function<void(Entry entry, std::shared_ptr<const std::string> content)>;
 
   static std::unique_ptr<Server> start(Store& store, const ServerOptions& options, OnStored on_stored);
+  // Tells one of those who observe (watcher.h), the first that keeps up; nobody is waited for.
+  virtual void tell(const std::vector<std::string>& delivery) = 0;
   virtual ~Server() = default;   // ends the connections; what is under way is stored but not answered
 };
 

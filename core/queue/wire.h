@@ -7,9 +7,12 @@
 //                     string content
 //           reserve   varint request, varint count
 //           verify    varint request, varint seconds to wait, string address
+//           observe   (nothing): deliveries are to be told from now on
 //   queue   submitted varint request, u8 status, string text
 //           reserved  varint request, u8 status, varint first
 //           verified  varint request, u8 status, u8 what (smtp::Verified::Status), string text
+//           delivered a list of strings: status (0 sent, 1 deferred, 2 bounced), queue id, sender, recipient, original
+//                     recipient, relay, status code, text, microseconds since arrival
 //
 // Between tools and the control socket (see control_wire.h) the payload is a list of strings:
 //
@@ -27,7 +30,7 @@
 
 namespace millrace::queue::wire {
 
-enum class Type : std::uint8_t { submit = 1, reserve, submitted, reserved, verify, verified, request = 16, item, done, failed };
+enum class Type : std::uint8_t { submit = 1, reserve, submitted, reserved, verify, verified, observe, delivered, request = 16, item, done, failed };
 
 // An envelope with as many recipients as there may be fits; content above 16 KiB travels as a descriptor.
 constexpr std::size_t kMaxFrame = 32 << 20;

@@ -96,6 +96,27 @@ mr_rc body_read(void* ctx, mr_handle m, std::uint64_t offset, void* into, std::u
   if (*got > 0) std::memcpy(into, body.data() + offset, *got);
   return MR_OK;
 }
+// Two parts whatever the message; the second one's texts are the odd ones.
+mr_rc part_count(void* ctx, mr_handle m, std::uint64_t* out) { const mr_rc rc = about(ctx, m, out); return rc == MR_OK ? (*out = 2, rc) : rc; }
+mr_rc part_at(void* ctx, mr_handle m, std::uint64_t i, mr_mime_part* part) {
+  const mr_rc rc = about(ctx, m, part);
+  if (rc != MR_OK || i > 1) return rc != MR_OK ? rc : mr_rc{MR_E_ABSENT};
+  if (!MR_HAS(mr_mime_part, part, body_size)) return self(ctx).problem("part_at: struct_size is not set"), mr_rc{MR_E_ARGUMENT};
+  const std::string odd("\xff\0../../etc/passwd\n", 20);
+  part->depth = static_cast<std::uint32_t>(i);
+  give(ctx, &part->type, i == 0 ? "multipart/mixed" : "");
+  give(ctx, &part->encoding, i == 0 ? "7bit" : odd);
+  give(ctx, &part->filename, i == 0 ? "" : odd);
+  part->disposition = part->charset = {nullptr, 0};
+  part->body_offset = i == 0 ? 0 : ~std::uint64_t{0} / 2;
+  part->body_size = ~std::uint64_t{0} / 2;
+  return MR_OK;
+}
+mr_rc part_header(void* ctx, mr_handle m, std::uint64_t, mr_string name, std::uint64_t nth, mr_string* value) { return header_find(ctx, m, name, nth, value); }
+mr_rc part_read(void* ctx, mr_handle m, std::uint64_t i, std::uint64_t offset, void* into, std::uint64_t size, std::uint64_t* got) {
+  return i < 2 ? body_read(ctx, m, offset, into, size, got) : mr_rc{MR_E_ABSENT};
+}
+
 mr_rc edit_texts(void* ctx, mr_handle m, std::uint32_t kind, mr_string a, mr_string b) {
   if (!usable(self(ctx), a, "an edit") || !usable(self(ctx), b, "an edit")) return MR_E_ARGUMENT;
   return self(ctx).edit(m, kind);
@@ -165,6 +186,10 @@ mr_rc kv_remove(void* ctx, mr_string key) {
   if (rc == MR_OK) self(ctx).state.erase(str(key));
   return rc;
 }
+mr_rc kv_expire(void* ctx, mr_string key, std::uint64_t) {
+  const mr_rc rc = self(ctx).enter(false);
+  return rc != MR_OK ? rc : self(ctx).state.count(str(key)) > 0 ? mr_rc{MR_OK} : mr_rc{MR_E_ABSENT};
+}
 mr_rc metric_count(void* ctx, const char* name, std::uint64_t) { return name == nullptr ? mr_rc{MR_E_ARGUMENT} : self(ctx).enter(false); }
 mr_rc metric_set(void* ctx, const char* name, double) { return name == nullptr ? mr_rc{MR_E_ARGUMENT} : self(ctx).enter(false); }
 mr_rc auth_add(void* ctx, mr_handle m, mr_string method, mr_string result, mr_string, const mr_fact*, std::uint64_t) {
@@ -196,25 +221,43 @@ HostileHost::HostileHost(const mr_descriptor& descriptor, HostMood mood)
       message_{sizeof message_, 0,         queue_id,      sender,        recipient_count, recipient_at, header_count,
                header_at,       header_find, body_size,   body_read,     header_add,      header_insert, header_add,
                header_change,   header_delete, envelope_edit, envelope_edit, envelope_edit, body_append},
+      mime_{sizeof mime_, 0, part_count, part_at, part_header, part_read},
       dns_{sizeof dns_, 0, dns_query, dns_query_until},
       timer_{sizeof timer_, 0, timer_sleep, timer_start, timer_stop},
-      kv_{sizeof kv_, 0, kv_get, kv_put, kv_add, kv_remove},
+      kv_{sizeof kv_, 0, kv_get, kv_put, kv_add, kv_remove, kv_expire},
       metrics_{sizeof metrics_, 0, metric_count, metric_set},
       auth_{sizeof auth_, 0, auth_add, auth_identity},
       table_{sizeof table_, 0, table_open, table_find},
       worker_{sizeof worker_, 0, worker_run} {
   space_.host = {mood_.host_size, MR_ABI_MAJOR, MR_ABI_MINOR, MR_ABI_DRAFT, this, get_interface, complete, log_text, now_ns};
   std::memset(space_.beyond, 0xA5, sizeof space_.beyond);
-  if (!mood_.short_tables) return;
-  constexpr std::uint32_t kNothing = 8;
-  session_.struct_size = message_.struct_size = dns_.struct_size = timer_.struct_size = kv_.struct_size = kNothing;
-  metrics_.struct_size = auth_.struct_size = table_.struct_size = worker_.struct_size = kNothing;
+  cut(session_);
+  cut(message_);
+  cut(mime_);
+  cut(dns_);
+  cut(timer_);
+  cut(kv_);
+  cut(metrics_);
+  cut(auth_);
+  cut(table_);
+  cut(worker_);
+}
+
+// Who calls what is not there any more ends by a signal.
+template <typename Table>
+void HostileHost::cut(Table& table) {
+  constexpr std::uint32_t kHead = 8, kFunction = sizeof(void (*)());
+  const std::uint64_t size = kHead + std::uint64_t{mood_.functions} * kFunction;
+  if (size >= table.struct_size) return;
+  std::memset(reinterpret_cast<char*>(&table) + size, 0xA5, table.struct_size - size);
+  table.struct_size = static_cast<std::uint32_t>(size);
 }
 
 const void* HostileHost::find(std::string_view id) {
   if (mood_.missing.count(std::string(id)) > 0) return nullptr;
   if (id == "mr.session/1") return &session_;
   if (id == "mr.msg/1") return &message_;
+  if (id == "mr.mime/1") return &mime_;
   if (id == "mr.dns/1") return &dns_;
   if (id == "mr.timer/1") return &timer_;
   if (id == "mr.kv/1") return &kv_;
@@ -295,6 +338,37 @@ void HostileHost::close() {
 void HostileHost::fire_timers() {
   for (std::size_t i = 0; i < timers.size(); ++i) {
     if (timers[i].first != nullptr) timers[i].first(timers[i].second);
+  }
+}
+
+void HostileHost::use_offers(const HostInput& shown) {
+  if (!MR_HAS(mr_filter, filter_, get_interface) || filter_->get_interface == nullptr) return;
+  const mr_string texts[] = {{nullptr, 0}, {shown.argument.data(), shown.argument.size()}, {shown.body.data(), shown.body.size()}};
+  struct Given {
+    HostileHost* host;
+    int count = 0;
+  };
+  try {
+    if (filter_->get_interface(filter_->self, "mr.no-such-thing/1") != nullptr) problem("get_interface: it offers what it cannot know");
+    const auto* const observer = static_cast<const mr_observer_1*>(filter_->get_interface(filter_->self, "mr.observer/1"));
+    const auto* const tables = static_cast<const mr_table_provider_1*>(filter_->get_interface(filter_->self, "mr.table_provider/1"));
+    for (const mr_string& text : texts) {
+      const mr_delivery delivery{sizeof delivery, MR_DELIVERY_DEFERRED, text, text, text, text, text, text, text, 1};
+      if (MR_HAS(mr_observer_1, observer, delivered)) observer->delivered(filter_->self, &delivery);
+      void* table = nullptr;
+      if (!MR_HAS(mr_table_provider_1, tables, find) || tables->open(filter_->self, text, &table) != MR_OK) continue;
+      for (const mr_string& key : texts) {
+        Given given{this};
+        const mr_rc rc = tables->find(filter_->self, table, key, [](void* to, mr_string value) {
+          ++static_cast<Given*>(to)->count;
+          (void)usable(*static_cast<Given*>(to)->host, value, "a table's value");
+        }, &given);
+        if ((rc == MR_OK) != (given.count == 1)) problem("a table's find() gave " + std::to_string(given.count) + " values and returned " + std::to_string(rc));
+      }
+      if (MR_HAS(mr_table_provider_1, tables, close) && tables->close != nullptr) tables->close(filter_->self, table);
+    }
+  } catch (...) {
+    problem("an exception left what it offers");
   }
 }
 

@@ -19,7 +19,8 @@ namespace millrace::tools {
 
 struct HostMood {
   std::uint32_t host_size = sizeof(mr_host);   // as told; larger is a newer host
-  bool short_tables = false;                   // interfaces with no function in them: an older host
+  // An older host: interfaces have their first so many functions, and what lies behind them is no function.
+  std::uint32_t functions = ~0u;
   std::set<std::string> missing;               // interfaces that are not there
   int fail_at = 0;                             // the n-th call of any interface fails; 0: none
   bool too_late = false;                       // every call about a session or message: MR_E_STALE
@@ -53,6 +54,8 @@ class HostileHost {
   void ask(std::uint32_t stage, mr_handle session, void** session_data, const HostInput& input, bool deadline_passed,
            Patience patience);
   void fire_timers();
+  // What it offers besides being asked: an observer's and a table provider's functions, with texts of all kinds.
+  void use_offers(const HostInput& input);
 
   // The host's side of the functions; public for the tables.
   mr_rc enter(bool about_session);
@@ -75,8 +78,12 @@ class HostileHost {
   HostMood mood_;
   mr_filter* filter_ = nullptr;
   std::string refusal_;
+  template <typename Table>
+  void cut(Table& table);
+
   mr_session_1 session_;
   mr_msg_1 message_;
+  mr_mime_1 mime_;
   mr_dns_1 dns_;
   mr_timer_1 timer_;
   mr_kv_1 kv_;

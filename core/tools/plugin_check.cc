@@ -28,7 +28,7 @@ using Problems = std::vector<std::string>;
 constexpr unsigned kCaseSeconds = 60;
 constexpr std::uint32_t kStages[] = {MR_STAGE_CONNECT, MR_STAGE_HELO, MR_STAGE_MAIL, MR_STAGE_RCPT,
                                      MR_STAGE_DATA,    MR_STAGE_MESSAGE, MR_STAGE_ABORT};
-constexpr const char* kInterfaces[] = {"mr.session/1", "mr.msg/1",     "mr.dns/1",          "mr.timer/1", "mr.kv/1",
+constexpr const char* kInterfaces[] = {"mr.session/1", "mr.msg/1", "mr.mime/1", "mr.dns/1",          "mr.timer/1", "mr.kv/1",
                                        "mr.metrics/1", "mr.table/1", "mr.auth_results/1", "mr.worker/1"};
 
 const mr_entry* load(const std::string& file, Problems& problems) {
@@ -114,6 +114,7 @@ bool live(const Subject& subject, HostMood mood, Problems& problems, const HostI
   if (started) {
     converse(host, in, 1);
     host.fire_timers();
+    host.use_offers(in);
   }
   host.close();
   add(problems, host);
@@ -145,9 +146,13 @@ void size_case(const Subject& s, Problems& p) {
   HostMood newer;
   newer.host_size = sizeof(mr_host) + 64;
   if (!live(s, newer, p)) p.emplace_back("does not start with a newer, larger host");
-  HostMood older;
-  older.short_tables = true;
-  (void)live(s, older, p);
+  constexpr std::uint32_t kMost = 20;   // functions of the largest interface
+  for (std::uint32_t functions = 0; functions <= kMost && p.empty(); ++functions) {
+    HostMood older;
+    older.functions = functions;
+    (void)live(s, older, p);
+    for (std::string& one : p) one += " (with " + std::to_string(functions) + " functions in each interface)";
+  }
 }
 void missing_case(const Subject& s, Problems& p) {
   HostMood nothing;
@@ -249,7 +254,7 @@ struct Case {
 constexpr Case kCases[] = {
     {"ordinary", "starts, answers every stage, ends", ordinary_case},
     {"input", "empty, huge and binary input at every stage", input_case},
-    {"sizes", "a larger host, and interfaces with nothing in them", size_case},
+    {"sizes", "a larger host, and interfaces cut after each function", size_case},
     {"missing", "interfaces that are not there", missing_case},
     {"failing", "each host call failing in turn", failing_case},
     {"late", "deadlines that have passed, answers nobody hears", late_case},

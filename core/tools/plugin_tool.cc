@@ -13,6 +13,7 @@
 #include "core/filter/element.h"
 #include "core/plugin/library.h"
 #include "core/plugin/options.h"
+#include "core/plugin/order.h"
 #include "core/tools/plugin_check.h"
 #include "core/tools/plugin_new.h"
 
@@ -114,14 +115,38 @@ int usage(const char* program) {
   return 2;
 }
 
-// The chain that main.cf asks for, in its order.
+// Whom the filter called `name` ("plugin:dkim/ID") wants to be asked before and after, by the reports of its plugin.
+plugin::Wishes wishes_of(const std::string& name, const std::string& directory) {
+  plugin::Wishes out{name, {}, {}};
+  if (!name.starts_with("plugin:")) return out;
+  const std::size_t slash = name.find('/');
+  const std::string file = name.substr(7, slash == name.npos ? name.npos : slash - 7);
+  const json report = examine(directory, file);
+  if (!report.contains("filters") || report["filters"].empty()) return out;
+  for (const json& filter : report["filters"]) {
+    const std::string id = filter.value("id", "");
+    if (slash == name.npos ? &filter != &report["filters"].front() : id != name.substr(slash + 1)) continue;
+    out.before = filter.value("before", out.before);
+    out.after = filter.value("after", out.after);
+    break;
+  }
+  return out;
+}
+
+// The chain that main.cf asks for, in the order it will be asked in.
 void print_chain(const config::Config& config) {
   const auto elements = filter::split_braced(config.params().smtpd_filters);
   if (!elements || elements->empty()) return;
-  std::printf("smtpd_filters, in order:\n");
+  std::vector<plugin::Wishes> filters;
   for (const std::string& element : *elements) {
     const auto parsed = filter::parse_element(element);
-    std::printf("  %s\n", parsed ? parsed->name.c_str() : element.c_str());
+    filters.push_back(wishes_of(parsed ? parsed->name : element, config.params().plugin_directory));
+  }
+  const auto order = plugin::resolve_order(filters);
+  if (!order) return void(std::printf("smtpd_filters: %s\n", order.error().context.c_str()));
+  std::printf("smtpd_filters, in order:\n");
+  for (std::size_t i = 0; i < order->size(); ++i) {
+    std::printf("  %s%s\n", filters[(*order)[i]].name.c_str(), (*order)[i] == i ? "" : "   (moved by before/after)");
   }
 }
 

@@ -194,6 +194,30 @@ typedef struct mr_msg_1 {
   mr_rc (*body_append)(void *ctx, mr_handle message, mr_string bytes);
 } mr_msg_1;
 
+/* "mr.mime/1", since SDK 0.3: the message as parts, in order; part 0 is the message itself, what is in a multipart or an
+   attached message follows it, one deeper.  At MR_STAGE_MESSAGE.  [any, during a call] */
+typedef struct mr_mime_part {
+  uint32_t struct_size; /* set by the caller */
+  uint32_t depth;
+  mr_string type;        /* "text/plain", lower case; also where the part does not say */
+  mr_string encoding;    /* "base64", lower case; "7bit" where it does not say */
+  mr_string disposition; /* "attachment", lower case; or empty */
+  mr_string filename;    /* Content-Disposition's filename, else Content-Type's name; RFC 2231 put together; not to be
+                            trusted as a path */
+  mr_string charset;     /* lower case; or empty */
+  uint64_t body_offset, body_size; /* for "mr.msg/1" body_read: as it came */
+} mr_mime_part;
+typedef struct mr_mime_1 {
+  uint32_t struct_size, reserved;
+  /* 1000 at most: what is beyond belongs to the part before. */
+  mr_rc (*part_count)(void *ctx, mr_handle message, uint64_t *count);
+  mr_rc (*part_at)(void *ctx, mr_handle message, uint64_t index, mr_mime_part *part);
+  mr_rc (*part_header)(void *ctx, mr_handle message, uint64_t index, mr_string name, uint64_t nth, mr_string *value);
+  /* The body, base64 and quoted-printable decoded; *got is 0 at the end.  Reading forward is cheap. */
+  mr_rc (*part_read)(void *ctx, mr_handle message, uint64_t index, uint64_t offset, void *into, uint64_t size,
+                     uint64_t *got);
+} mr_mime_1;
+
 /* "mr.dns/1" */
 enum { MR_DNS_A = 1, MR_DNS_NS = 2, MR_DNS_CNAME = 5, MR_DNS_PTR = 12, MR_DNS_MX = 15, MR_DNS_TXT = 16, MR_DNS_AAAA = 28 };
 enum {
@@ -246,9 +270,10 @@ typedef struct mr_timer_1 {
 } mr_timer_1;
 
 /* "mr.kv/1": state that outlives a session: counts, lists of who was seen.  Keys belong to the filter (its
-   plugin and id); up to 255 bytes, values up to 64 KiB.  ttl_ns 0: for as long as there is room; what is oldest
-   goes first.  State is a memory, not a store: it may be lost, and a process may have its own.
-   [any, and load; may suspend in a stage] */
+   plugin and id); up to 255 bytes, values up to MR_KV_MAX_VALUE.  ttl_ns 0: for as long as there is room; what is oldest
+   goes first.  All processes of the mail system see the same; `millrace policyd` has its own.  State is a memory, not a
+   store: it may be lost.  [any, and load; may suspend in a stage] */
+#define MR_KV_MAX_VALUE 2000u
 typedef struct mr_kv_1 {
   uint32_t struct_size, reserved;
   /* The value lives as other texts of the call do.  MR_E_ABSENT. */
@@ -258,9 +283,11 @@ typedef struct mr_kv_1 {
      it did.  MR_E_ARGUMENT where the value is no number. */
   mr_rc (*add)(void *ctx, mr_string key, int64_t delta, uint64_t ttl_ns, int64_t *sum);
   mr_rc (*remove)(void *ctx, mr_string key);
+  /* Since SDK 0.3.  A new time to live for what is there; MR_E_ABSENT. */
+  mr_rc (*expire)(void *ctx, mr_string key, uint64_t ttl_ns);
 } mr_kv_1;
 
-/* "mr.metrics/1": numbers for the operator.  Names as reason_id's, at most 64 of them: MR_E_LIMIT. [any] */
+/* "mr.metrics/1": numbers for the operator (main.cf: metrics_listen).  Names as reason_id's, at most 64 of them: MR_E_LIMIT. [any] */
 typedef struct mr_metrics_1 {
   uint32_t struct_size, reserved;
   mr_rc (*count)(void *ctx, const char *name, uint64_t delta); /* only grows */
@@ -333,7 +360,8 @@ typedef struct mr_descriptor {
   /* JSON: {"name": {"type": "string|integer|boolean|time", "default": …, "doc": "…"}, …}; may be NULL. */
   const char *config_schema;
   /* Since SDK 0.2.  Filters ("dkim", "milter:", "spf/ID") that this one must be asked before or after when they
-     are in the same chain; NULL-terminated, may be NULL.  An order in main.cf that breaks it is refused. */
+     are in the same chain; NULL-terminated, may be NULL.  They are put so whatever main.cf's order; where that cannot be,
+     the start is refused. */
   const char *const *before, *const *after;
 } mr_descriptor;
 
@@ -347,6 +375,36 @@ typedef struct mr_restriction_1 {
   int32_t (*check)(void *self, const mr_event *event, const mr_fact *attributes, uint64_t attribute_count,
                    mr_string *action);
 } mr_restriction_1;
+
+/* "mr.table_provider/1", offered by a filter's get_interface, since SDK 0.3: a type of lookup table, called
+   as the plugin: with geo.so in plugin_directory every parameter of main.cf that takes a table takes "geo:NAME". */
+typedef struct mr_table_provider_1 {
+  uint32_t struct_size, reserved;
+  /* What stands behind the colon; *table is the plugin's own.  On an error, log why.  [load] */
+  mr_rc (*open)(void *self, mr_string name, void **table);
+  /* MR_OK after one give(to, value), which copies; MR_E_ABSENT; an error is a temporary one.  It must not wait: look-ups
+     are made where nothing may suspend.  [any thread, one at a time] */
+  mr_rc (*find)(void *self, void *table, mr_string key, void (*give)(void *to, mr_string value), void *to);
+  void (*close)(void *self, void *table); /* may be NULL */
+} mr_table_provider_1;
+
+/* "mr.observer/1", offered by a filter's get_interface, since SDK 0.3: told of deliveries, one call for each attempt and
+   recipient.  Soon after it, in one of the processes, at most once; some are lost when a process ends. */
+enum { MR_DELIVERY_SENT = 0, MR_DELIVERY_DEFERRED = 1, MR_DELIVERY_BOUNCED = 2 };
+typedef struct mr_delivery {
+  uint32_t struct_size;
+  int32_t status; /* MR_DELIVERY_ */
+  mr_string queue_id, sender, recipient, original_recipient;
+  mr_string relay;       /* "mx.example[192.0.2.1]:25", "none" */
+  mr_string status_code; /* "2.0.0" */
+  mr_string text;        /* what the next hop said */
+  uint64_t delay_us;     /* since the message came */
+} mr_delivery;
+typedef struct mr_observer_1 {
+  uint32_t struct_size, reserved;
+  /* [on a stack as a stage's, one at a time; host calls that need a call's handle are not for it] */
+  void (*delivered)(void *self, const mr_delivery *delivery);
+} mr_observer_1;
 
 /* One instance.  All but on_stage: [load].  Members may be NULL but on_stage and destroy. */
 typedef struct mr_filter {
@@ -376,7 +434,7 @@ typedef struct mr_entry {
   mr_filter *(*create)(const mr_host *host, const char *id); /* NULL: failed; host lives until destroy */
 } mr_entry;
 
-#define MR_SDK_VERSION "0.2.0"
+#define MR_SDK_VERSION "0.3.0"
 
 /* The one exported function.  No side effects: it is also called just to list plugins. */
 typedef const mr_entry *(*mr_entry_function)(void);

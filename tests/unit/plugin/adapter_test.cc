@@ -302,8 +302,7 @@ TEST_CASE("plugin adapter: verdicts reach the chain", "[plugin]") {
     CHECK(verdict.text == "from a thread about s@x");
     CHECK(rig.plugin.second == MR_OK);
     CHECK(rig.instance->counters().misbehaved == 0);
-    CHECK(rig.instance->calls.size() == 0);
-    CHECK(rig.instance->messages.size() == 0);
+    CHECK(rig.instance->calls.size() == 1);   // the one that the session uses again
   });
 }
 
@@ -347,7 +346,7 @@ TEST_CASE("plugin adapter: late answers change nothing", "[plugin]") {
     rig.join();
     CHECK(rig.plugin.rc == MR_E_STALE);
     CHECK(rig.plugin.second == MR_E_STALE);
-    CHECK(rig.instance->calls.size() == 0);
+    CHECK(rig.instance->calls.size() == 1);
     CHECK(rig.instance->counters().late + rig.instance->counters().stale == 2);
     CHECK(rig.rcpt("never").text == "default");
   });

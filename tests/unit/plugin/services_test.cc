@@ -77,6 +77,14 @@ class Probe : public sdk::Filter {
       call.remember("brief", "v", 1);
       return Verdict::reject(call.recall("brief").value_or("gone"));
     }
+    if (who == "expire@x") {
+      const mr_kv_1* const kv = host().state();
+      call.remember("long", "v");
+      std::string said = std::to_string(kv->expire(host().ctx(), sdk::text_of("long"), 1));
+      said += call.recall("long").value_or("gone");
+      said += std::to_string(kv->expire(host().ctx(), sdk::text_of("nothing"), 1));
+      return Verdict::reject(said + std::to_string(kv->put(host().ctx(), sdk::text_of("big"), sdk::text_of(std::string(2001, 'x')), 0)));
+    }
     if (who == "work@x") {
       int out = 0;
       const bool run = call.offload([&] { out = 7; });
@@ -103,6 +111,9 @@ class Probe : public sdk::Filter {
   Verdict message(Call& call) override {
     call.auth_result("dkim", "fail", "bad body hash", {});
     call.add_header("X-Probe", call.header("Subject").value_or("none"));
+    for (const auto& part : call.parts()) {
+      if (part.depth > 0) call.add_header("X-Part", part.type + " " + part.filename + " " + call.part_body(1, 0).value_or("unreadable"));
+    }
     return {};
   }
   bool is_restriction() const override { return true; }
@@ -177,10 +188,55 @@ TEST_CASE("plugin services: tables, state, work, sleep, DNS", "[plugin]") {
     CHECK(rig.rcpt("kv@x").text == "22");
     CHECK(rig.rcpt("kv@x").text == "44");
     CHECK(rig.rcpt("short@x").text == "gone");
+    CHECK(rig.rcpt("expire@x").text == "0gone-7-3");
     CHECK(rig.rcpt("work@x").text == "17");
     CHECK(rig.rcpt("sleep@x").text == "11");
     CHECK(rig.rcpt("dns@x").text == "192.0.2.1");
     CHECK(rig.rcpt("throw@x").code == 451);
+  });
+}
+
+TEST_CASE("plugin services: state that all processes share", "[plugin]") {
+  char place[] = "/tmp/kvstateXXXXXX";
+  const std::string directory = mkdtemp(place);
+  test::on_loop_to_end([&] {
+    Rig rig;
+    rig.host.state = plugin::make_shared_state(directory + "/state", 100'000, log::Logger());
+    rig.chain = {};
+    rig.add("plugin:kit/probe");
+    rig.session.emplace(rig.chain, rig.facts, nullptr, log::Logger());
+    CHECK(rig.rcpt("kv@x").text == "22");
+    CHECK(rig.rcpt("short@x").text == "gone");
+    CHECK(rig.rcpt("expire@x").text == "0gone-7-3");
+    // Another process would see the same; here another door to the same environment.
+    const auto other = plugin::make_shared_state(directory + "/state", 100'000, log::Logger());
+    CHECK(other->add("plugin kit/probe\nn", 5, 0s).value() == 7);
+    CHECK(rig.rcpt("kv@x").text == "99");
+    REQUIRE(other->put("word", "seven", 1h));
+    CHECK(other->add("word", 1, 0s).error().code == Errc::protocol);
+    CHECK(other->get("word").value() == "seven");
+    CHECK(other->expire("word", 2h).value());
+    REQUIRE(other->remove("word"));
+    CHECK_FALSE(other->get("word").value().has_value());
+  });
+  // What cannot be opened is kept in memory.
+  const auto nowhere = plugin::make_shared_state("/dev/null/state", 100'000, log::Logger());
+  CHECK(nowhere->add("n", 2, 0s).value() == 2);
+  CHECK(nowhere->get("n").value() == "2");
+  CHECK(nowhere->expire("n", 1ns).value());
+  CHECK_FALSE(nowhere->get("n").value().has_value());
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("plugin services: the parts of a message", "[plugin]") {
+  test::on_loop_to_end([] {
+    Rig rig;
+    filter::Context context{.session = rig.facts, .envelope = rig.envelope};
+    mime::Message message;
+    message.headers.push_back(mime::Header::make("Content-Type", "multipart/mixed; boundary=b"));
+    REQUIRE(message.body.append("--b\r\nContent-Type: text/x; name=n.txt\r\nContent-Transfer-Encoding: base64\r\n\r\nSGVsbG8=\r\n--b--\r\n"));
+    CHECK(rig.session->message(context, message, -1).action == Action::proceed);
+    CHECK(message.find("X-Part")->unfolded() == "text/x n.txt Hello");
   });
 }
 
@@ -268,10 +324,24 @@ TEST_CASE("plugin services: fields before the message, and one Authentication-Re
   });
 }
 
-TEST_CASE("plugin services: an order that a filter cannot work in is found", "[plugin]") {
-  Rig good("plugin:kit/probe", "plugin:kit/late"), bad("plugin:kit/late", "plugin:kit/probe");
-  CHECK(plugin::order_problem(good.chain.filters()).empty());
-  CHECK(plugin::order_problem(bad.chain.filters()) == "plugin:kit/probe must stand before plugin:kit/late");
+TEST_CASE("plugin order: wishes are kept, and else main.cf's order is", "[plugin]") {
+  const auto order = [](std::vector<plugin::Wishes> filters) {
+    std::string out;
+    const auto places = plugin::resolve_order(filters);
+    if (!places) return places.error().context;
+    for (const std::size_t place : *places) out += (out.empty() ? "" : " ") + filters[place].name;
+    return out;
+  };
+  Rig good("plugin:kit/probe", "plugin:kit/late"), moved("plugin:kit/late", "plugin:kit/probe");
+  const auto of = [&](const Rig& rig) { return order({plugin::wishes_of(*rig.chain.filters()[0]), plugin::wishes_of(*rig.chain.filters()[1])}); };
+  CHECK(of(good) == "plugin:kit/probe plugin:kit/late");
+  CHECK(of(moved) == "plugin:kit/probe plugin:kit/late");
+  CHECK(order({{"a", {}, {}}, {"b", {}, {}}, {"c", {"a"}, {}}, {"d", {}, {}}}) == "b c a d");
+  CHECK(order({{"milter:x", {}, {}}, {"milter:y", {}, {}}, {"plugin:sign", {}, {"milter:"}}, {"plugin:p", {}, {"sign"}}}) ==
+        "milter:x milter:y plugin:sign plugin:p");
+  CHECK(order({{"plugin:sign", {}, {"milter:"}}, {"plugin:p", {"milter:"}, {}}, {"milter:x", {}, {}}}) == "plugin:p milter:x plugin:sign");
+  CHECK(order({{"plugin:a", {"b"}, {}}, {"plugin:b", {"a"}, {}}}) ==
+        "plugin:b must stand before plugin:a, and, by what others ask for, behind it");
   CHECK(plugin::is_meant("milter:", "milter:inet:127.0.0.1:1"));
   CHECK(plugin::is_meant("kit", "plugin:kit/probe"));
   CHECK_FALSE(plugin::is_meant("kit/late", "plugin:kit/probe"));
@@ -321,6 +391,33 @@ TEST_CASE("museum: a plugin from the first draft still works", "[plugin]") {
     mime::Message message;
     CHECK(session.message(end, message, -1).action == Action::proceed);
     CHECK(message.header_text() == "X-Elder: was here\r\n\r\n");
+  });
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("museum: a plugin of SDK 0.2 still works", "[plugin]") {
+  char place[] = "/tmp/museumXXXXXX";
+  const std::string directory = mkdtemp(place);
+  std::filesystem::copy_file("tests/museum/second.so", directory + "/second.so");
+  chmod((directory + "/second.so").c_str(), 0644);
+  test::on_loop_to_end([&] {
+    plugin::Host host{{}, log::Logger()};
+    host.state = plugin::make_memory_state(10'000);
+    host.authserv_id = "mx.example";
+    auto made = plugin::make_filter(directory, "plugin:second", host);
+    REQUIRE(made.has_value());
+    CHECK(plugin::wishes_of(**made).before == std::vector<std::string>{"elder"});
+    filter::Chain chain;
+    chain.add(*made);
+    filter::SessionFacts facts;
+    mime::Envelope envelope;
+    filter::ChainSession session(chain, facts, nullptr, log::Logger());
+    for (const char* const count : {"1", "2"}) {
+      filter::Context end{.session = facts, .envelope = envelope};
+      mime::Message message;
+      CHECK(session.message(end, message, -1).action == Action::proceed);
+      CHECK(message.header_text() == std::string("Authentication-Results: mx.example;\r\n\tsecond=pass\r\nX-Second: ") + count + "\r\n\r\n");
+    }
   });
   std::filesystem::remove_all(directory);
 }
