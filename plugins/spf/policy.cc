@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "plugins/spf/libspf2.h"
+
 namespace millrace::spf {
 namespace {
 
@@ -199,7 +201,7 @@ Judgement Judge::checked(const char* identity, Refuse refuse, const std::string&
   query.void_limit = settings_.void_limit;
   Judgement out;
   out.identity = identity;
-  out.outcome = check(resolver_, query);
+  out.outcome = settings_.engine == Engine::libspf2 ? check_with_libspf2(resolver_, query) : check(resolver_, query);
   const bool local = std::any_of(settings_.not_pass_domains.begin(), settings_.not_pass_domains.end(), [&](const std::string& one) {
     return domain == one || domain.ends_with("." + one);
   });

@@ -88,11 +88,24 @@ std::optional<bool> set(Settings& s, const std::string& key, const std::string& 
     if (!set_word(value, {{"spf", 0}, {"ar", 1}, {"none", 2}}, type)) return false;
     return s.header = static_cast<HeaderType>(type), true;
   }
+  if (key == "Engine") {
+    int engine = 0;
+    if (!set_word(value, {{"own", 0}, {"libspf2", 1}}, engine)) return false;
+    s.engine = static_cast<Engine>(engine);
+    return true;
+  }
   if (key == "Hide_Receiver") return set_bool(value, s.hide_receiver);
   if (key == "Authserv_Id") return s.authserv_id = value == "HOSTNAME" ? "" : value, true;
   if (key == "Lookup_Time") return set_number(value, 1, 300, s.lookup_seconds);
   if (key == "Whitelist_Lookup_Time") return set_number(value, 1, 300, s.whitelist_seconds);
   if (key == "Void_Limit") return set_number(value, 0, 10, s.void_limit);
+  if (key == "Per_User") {
+    if (!lower(value).starts_with("text,")) return false;
+    const std::size_t start = value.find_first_not_of(" \t", 5);
+    if (start == value.npos) return false;
+    s.per_user = value.substr(start);
+    return true;
+  }
   if (key == "Reason_Message") return s.reason = value, true;
   return {};
 }
@@ -123,6 +136,8 @@ const char* const kSchema = R"json({
   "Lookup_Time": {"type": "integer", "default": "20", "doc": "seconds for each identity's check"},
   "Whitelist_Lookup_Time": {"type": "integer", "default": "10", "doc": "seconds for each of the lists that ask DNS"},
   "Void_Limit": {"type": "integer", "default": "2", "doc": "void lookups in a record"},
+  "Per_User": {"type": "string", "doc": "text,FILE: settings by recipient, policyd-spf.peruser(5) (policyd, check_plugin)"},
+  "Engine": {"type": "string", "default": "own", "doc": "who evaluates records: own, or libspf2 (for comparison: it is right less often, and does not tell which mechanism decided)"},
   "Mock": {"type": "string", "default": "False", "doc": "answer DUNNO to everything"},
   "debugLevel": {"type": "integer", "default": "1", "doc": "-1 nothing, 0 errors, 1 results, 2 each check"}})json";
 
@@ -130,11 +145,45 @@ std::variant<Settings, std::string> parse_settings(const std::map<std::string, s
   Settings out;
   (void)set(out, "skip_addresses", "127.0.0.0/8,::1");
   for (const auto& [key, value] : keys) {
-    if (key == "Per_User") return key + ": settings by recipient are not supported";
     if (key == "defaultSeedOnly") return key + ": write TestOnly";
     const auto done = set(out, key, value);
     if (!done) return "unknown key \"" + key + "\"";
     if (!*done) return key + ": \"" + value + "\" makes no sense";
+  }
+  return out;
+}
+
+std::variant<PerUser, std::string> parse_per_user(std::string_view text, const Keys& keys) {
+  // These hold for all (policyd-spf.peruser(5)).
+  static constexpr std::string_view kCommon[] = {"Lookup_Time", "Header_Type", "Hide_Receiver", "Authserv_Id", "Prospective", "debugLevel", "Mock", "Per_User"};
+  const auto trimmed = [](std::string_view one) {
+    const std::size_t from = one.find_first_not_of(" \t\r"), to = one.find_last_not_of(" \t\r");
+    return from == one.npos ? std::string_view() : one.substr(from, to - from + 1);
+  };
+  PerUser out;
+  for (int number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view whole = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view line = trimmed(whole.substr(0, whole.find('#')));
+    if (line.empty()) continue;
+    const auto wrong = [&](const std::string& why) { return "line " + std::to_string(number) + ": " + why; };
+    const std::size_t comma = line.find(',');
+    if (comma == line.npos || comma == 0) return wrong("expected recipient,Key=value|Key=value");
+    Keys mine = keys;
+    for (std::string_view rest = line.substr(comma + 1); !rest.empty();) {
+      const std::size_t bar = std::min(rest.find('|'), rest.size());
+      const std::string_view pair = trimmed(rest.substr(0, bar));
+      rest.remove_prefix(std::min(bar + 1, rest.size()));
+      const std::size_t equal = pair.find('=');
+      if (equal == pair.npos) return wrong("\"" + std::string(pair) + "\" is not Key=value");
+      const std::string key(trimmed(pair.substr(0, equal)));
+      if (std::find(std::begin(kCommon), std::end(kCommon), key) != std::end(kCommon)) return wrong(key + " holds for all recipients");
+      mine[key] = std::string(trimmed(pair.substr(equal + 1)));
+    }
+    auto parsed = parse_settings(mine);
+    if (const auto* const why = std::get_if<std::string>(&parsed)) return wrong(*why);
+    out.emplace(lower(trimmed(line.substr(0, comma))), std::move(std::get<Settings>(parsed)));
   }
   return out;
 }

@@ -1,8 +1,12 @@
 // SPF as a plugin: the filter plugin:spf (judges at MAIL FROM) and the restriction check_plugin spf, which is what
 // `millrace policyd` asks.  The judging is policy.h's; here is what it means in the ABI.
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 #include <list>
 #include <mutex>
 #include <unordered_map>
@@ -96,12 +100,12 @@ class Spf final : public sdk::Filter {
     auto parsed = parse_settings(keys);
     if (const auto* const wrong = std::get_if<std::string>(&parsed)) return host().error(*wrong), false;
     settings_ = std::move(std::get<Settings>(parsed));
-    return true;
+    return settings_.per_user.empty() || read_per_user(keys);
   }
 
   Verdict mail(Call& call) override {
     const Request request{call.fact("client_address"), call.fact("helo_name"), call.sender(), ""};
-    const Judgement found = ask(call, request);
+    const Judgement found = ask(call, request, settings_);
     if (found.action == Action::prepend && !found.header.empty()) prepend(call, found);
     Verdict verdict;
     if (found.action == Action::reject) verdict = Verdict::reject(ascii(found.text), 550, codes(found, "5.7.24", "5.7.23"));
@@ -130,16 +134,40 @@ class Spf final : public sdk::Filter {
       return "DUNNO";
     }
     std::string action;
-    if (!instance.empty() && instances_.find(instance, action)) return action;
-    action = to_action(ask(call, request), settings_);
+    const bool seen = !instance.empty() && instances_.find(instance, action);
+    const Settings* const own = settings_for(request.recipient);
+    if (own != nullptr) {   // judged for itself; the message gets one header whoever asks first
+      std::string mine = to_action(ask(call, request, *own), *own);
+      const bool adds = mine.compare(0, 8, "PREPEND ") == 0;
+      if (adds && seen) return "DUNNO";
+      if (adds && !seen) instances_.keep(instance, "DUNNO");
+      return mine;
+    }
+    if (seen) return action;
+    action = to_action(ask(call, request, settings_), settings_);
     instances_.keep(instance, action.compare(0, 8, "PREPEND ") == 0 ? "DUNNO" : action);
     return action;
   }
 
  private:
-  Judgement ask(Call& call, const Request& request) {
+  bool read_per_user(const sdk::Settings& keys) {
+    std::ifstream file(settings_.per_user);
+    if (!file) return host().error(settings_.per_user + ": " + std::strerror(errno)), false;
+    auto parsed = parse_per_user(std::string(std::istreambuf_iterator<char>(file), {}), keys);
+    if (const auto* const wrong = std::get_if<std::string>(&parsed)) return host().error(settings_.per_user + ", " + *wrong), false;
+    per_user_ = std::move(std::get<PerUser>(parsed));
+    return true;
+  }
+  // Of the recipient alone; nullptr: those of all.
+  const Settings* settings_for(std::string recipient) const {
+    if (per_user_.empty()) return nullptr;
+    for (char& c : recipient) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    const auto place = per_user_.find(recipient);
+    return place == per_user_.end() ? nullptr : &place->second;
+  }
+  Judgement ask(Call& call, const Request& request, const Settings& settings) {
     HostResolver resolver(call);
-    Judgement found = judge(resolver, settings_, authserv_id(call), request);
+    Judgement found = judge(resolver, settings, authserv_id(call), request);
     const bool checked = *found.identity != '\0';
     host().count(checked ? result_name(found.outcome.result) : "unchecked");
     if (settings_.log_level >= 1 && (checked || !found.why.empty())) {
@@ -180,6 +208,7 @@ class Spf final : public sdk::Filter {
   }
 
   Settings settings_;
+  PerUser per_user_;
   Instances instances_;
 };
 

@@ -138,8 +138,39 @@ TEST_CASE("spf settings: what makes no sense is refused", "[spf]") {
   CHECK(wrong("Mail_From_reject", "Null") != "");
   CHECK(wrong("Whitelist", "192.0.2.0/99") != "");
   CHECK(wrong("Lookup_Time", "0") != "");
-  CHECK(wrong("Per_User", "x") == "Per_User: settings by recipient are not supported");
+  CHECK(wrong("Per_User", "ldap,x") == "Per_User: \"ldap,x\" makes no sense");
+  CHECK(wrong("Engine", "libspf3") == "Engine: \"libspf3\" makes no sense");
   CHECK(wrong("nonsense", "") == "unknown key \"nonsense\"");
   CHECK(wrong("debugLevel", "-1").empty());
   CHECK(wrong("skip_addresses", "127.0.0.0/8,::ffff:127.0.0.0/104,::1").empty());
+}
+
+TEST_CASE("spf settings: by recipient, over those of all", "[spf]") {
+  const spf::Keys all = {{"Mail_From_reject", "Softfail"}, {"Per_User", "text,/x"}};
+  const auto parsed = spf::parse_per_user("# comment\n\nA@x.example, Mail_From_reject=False|PermError_reject = True # more\r\n"
+                                          "b@x.example,skip_addresses=192.0.2.0/24,::1\na@x.example,TestOnly=0", all);
+  REQUIRE(std::holds_alternative<spf::PerUser>(parsed));
+  const auto& users = std::get<spf::PerUser>(parsed);
+  REQUIRE(users.size() == 2);
+  CHECK(users.at("a@x.example").mail_from == spf::Refuse::never);
+  CHECK(users.at("a@x.example").permerror_reject);
+  CHECK_FALSE(users.at("a@x.example").test_only);   // the first line counts
+  CHECK(users.at("b@x.example").mail_from == spf::Refuse::softfail);
+  CHECK(users.at("b@x.example").skip_addresses.size() == 2);
+  const auto wrong = [&](const char* text) {
+    const auto out = spf::parse_per_user(text, {});
+    const auto* const why = std::get_if<std::string>(&out);
+    return why == nullptr ? std::string("fine") : *why;
+  };
+  CHECK(wrong("") == "fine");
+  CHECK(wrong("\na@x") == "line 2: expected recipient,Key=value|Key=value");
+  CHECK(wrong("a@x,TestOnly") == "line 1: \"TestOnly\" is not Key=value");
+  CHECK(wrong("a@x,Nonsense=1") == "line 1: unknown key \"Nonsense\"");
+  CHECK(wrong("a@x,TestOnly=2") == "line 1: TestOnly: \"2\" makes no sense");
+  CHECK(wrong("a@x,Header_Type=AR") == "line 1: Header_Type holds for all recipients");
+}
+
+TEST_CASE("spf policy: the engine that is asked for", "[spf]") {
+  CHECK(ask({{"Engine", "libspf2"}}, {"192.0.2.1", "none.example", "a@fail.example", "b@rcpt.example"}).find("550 5.7.23 ") == 0);
+  CHECK(ask({{"Engine", "libspf2"}}, {"192.0.2.1", "none.example", "a@pass.example", "b@rcpt.example"}).find("PREPEND Received-SPF: Pass") == 0);
 }
