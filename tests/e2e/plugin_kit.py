@@ -61,6 +61,32 @@ smtpd_filters = { plugin:tutorial, refuse=nobody@dest.example }
         self.next.wait(1)
         self.assertIn(b"X-tutorial: seen", self.next.messages[-1].headers())
 
+    def test_the_manual_from_an_empty_folder(self):
+        """The manual's listing and commands, as they stand, with nothing but the installed prefix."""
+        with open(ROOT + "/contrib/docs/plugins.md", encoding="utf-8") as file:
+            manual = file.read()
+        listing, commands = (manual.split("```" + kind + "\n")[1].split("```")[0] for kind in ("cpp", "sh"))
+        folder = os.path.join(self.work, "empty")
+        os.mkdir(folder)
+        with open(folder + "/geo.cc", "w", encoding="utf-8") as file:
+            file.write(listing)
+        plugins = os.path.join(self.work, "geo-plugins")
+        environment = dict(self.environment, PLUGINS=plugins, PATH=os.path.dirname(case.BINARY) + ":" + os.environ["PATH"])
+        done = run("sh", "-ec", commands, cwd=folder, env=environment)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("geo.so: conforms", done.stdout)
+        os.chmod(plugins, 0o755)
+        instance = self.make("geo", "plugin_directory=%s\nsmtpd_filters={ plugin:geo, { table = inline:{127.0.0.1=XY} } }\n" % plugins)
+        self.addCleanup(instance.stop)
+        instance.start()
+        self.assertTrue(self.submit(b"Subject: hello\r\n\r\nbody\r\n", instance=instance).startswith("250"))
+        self.next.wait(1)
+        self.assertIn(b"X-Country: XY", self.next.messages[-1].headers())
+        refused = self.make("no-table", "plugin_directory=%s\nsmtpd_filters=plugin:geo\n" % plugins)
+        done = refused.command("check", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("plugin geo: does not take its configuration: table is needed", done.stdout + done.stderr)
+
     def build_bad(self):
         plugin = os.path.join(self.work, "bad.so")
         done = run("cc", "-std=c11", "-shared", "-fPIC", "-I", self.prefix + "/include", "-o", plugin,

@@ -16,8 +16,8 @@ class Asker:
     def __init__(self, address, seconds=60):
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(address)      # waits for room among those who wait, which it would not with a time-out
             self.sock.settimeout(seconds)
-            self.sock.connect(address)
         else:
             self.sock = socket.create_connection(address, seconds)
         self.stream = self.sock.makefile("rb")
