@@ -97,6 +97,9 @@ struct Call {
   void renew(mr_handle fresh);
 };
 
+// Did its plugin declare that it reads bodies?  Says so in the log where not. [mutex]
+bool may_read_body(Call& call);
+
 // A stretch in which the plugin on this fiber waits: others may run meanwhile, and it does not hold the loop.
 class Waiting {
  public:

@@ -29,6 +29,12 @@ void Call::renew(mr_handle fresh) {
   open_ends = 2;
 }
 
+bool may_read_body(Call& call) {
+  if (call.instance->descriptor().body_need == MR_BODY_WHOLE) return true;
+  if (!std::exchange(call.misbehaved, true)) call.instance->misbehaving("it reads the body, which it did not declare");
+  return false;
+}
+
 namespace {
 
 using filter::Context;

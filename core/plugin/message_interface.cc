@@ -122,6 +122,7 @@ mr_rc body_read(void* ctx, mr_handle message, std::uint64_t offset, void* into, 
   View view(ctx, message);
   if (const mr_rc rc = view.content(); rc != MR_OK) return rc;
   if (got == nullptr || (into == nullptr && size > 0)) return MR_E_ARGUMENT;
+  if (!may_read_body(*view.call)) return MR_E_DENIED;
   const auto n = view.call->message->body.read_at(offset, {static_cast<char*>(into), static_cast<std::size_t>(size)});
   if (!n) return MR_E_FAILED;
   *got = *n;

@@ -12,7 +12,7 @@ struct Parts {
     if (!call) return;
     lock = std::unique_lock(call->mutex);
     if (!call->alive || message_handle(call->handle) != handle) return;
-    rc = call->message == nullptr ? mr_rc{MR_E_STAGE} : mr_rc{MR_OK};
+    rc = call->message == nullptr ? mr_rc{MR_E_STAGE} : may_read_body(*call) ? mr_rc{MR_OK} : mr_rc{MR_E_DENIED};
     if (rc == MR_OK && !call->mime) call->mime = std::make_unique<MimeView>(*call->message);
   }
   const MimePart* at(std::uint64_t index) {

@@ -90,6 +90,7 @@ mr_rc body_size(void* ctx, mr_handle m, std::uint64_t* out) {
 mr_rc body_read(void* ctx, mr_handle m, std::uint64_t offset, void* into, std::uint64_t size, std::uint64_t* got) {
   const mr_rc rc = about(ctx, m, got);
   if (rc != MR_OK || (into == nullptr && size > 0)) return rc != MR_OK ? rc : mr_rc{MR_E_ARGUMENT};
+  if (!self(ctx).reads_body()) return MR_E_DENIED;
   const std::string& body = self(ctx).input->body;
   // Short reads are allowed, and what a host may do a plugin must take.
   *got = offset >= body.size() ? 0 : std::min<std::uint64_t>({size, body.size() - offset, 1021});
@@ -97,10 +98,14 @@ mr_rc body_read(void* ctx, mr_handle m, std::uint64_t offset, void* into, std::u
   return MR_OK;
 }
 // Two parts whatever the message; the second one's texts are the odd ones.
-mr_rc part_count(void* ctx, mr_handle m, std::uint64_t* out) { const mr_rc rc = about(ctx, m, out); return rc == MR_OK ? (*out = 2, rc) : rc; }
+mr_rc part_count(void* ctx, mr_handle m, std::uint64_t* out) {
+  const mr_rc rc = about(ctx, m, out);
+  return rc != MR_OK ? rc : self(ctx).reads_body() ? (*out = 2, rc) : mr_rc{MR_E_DENIED};
+}
 mr_rc part_at(void* ctx, mr_handle m, std::uint64_t i, mr_mime_part* part) {
   const mr_rc rc = about(ctx, m, part);
   if (rc != MR_OK || i > 1) return rc != MR_OK ? rc : mr_rc{MR_E_ABSENT};
+  if (!self(ctx).reads_body()) return MR_E_DENIED;
   if (!MR_HAS(mr_mime_part, part, body_size)) return self(ctx).problem("part_at: struct_size is not set"), mr_rc{MR_E_ARGUMENT};
   const std::string odd("\xff\0../../etc/passwd\n", 20);
   part->depth = static_cast<std::uint32_t>(i);
@@ -289,6 +294,12 @@ mr_string HostileHost::keep(std::string text) {
   const std::lock_guard lock(mutex_);
   kept_.push_back(std::move(text));
   return {kept_.back().data(), kept_.back().size()};
+}
+
+bool HostileHost::reads_body() {
+  if (descriptor_.body_need == MR_BODY_WHOLE) return true;
+  problem("it reads the body, which it did not declare");
+  return false;
 }
 
 mr_rc HostileHost::edit(mr_handle message, std::uint32_t kind) {

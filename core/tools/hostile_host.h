@@ -62,6 +62,7 @@ class HostileHost {
   mr_string keep(std::string text);
   const void* find(std::string_view id);
   mr_rc answered(mr_handle call, const mr_verdict* verdict);
+  bool reads_body();   // as declared
   mr_rc edit(mr_handle message, std::uint32_t kind);
   bool is_current(mr_handle handle) const { return handle == current_ && handle != 0; }
 

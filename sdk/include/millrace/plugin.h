@@ -331,7 +331,7 @@ enum { /* edits */
   MR_EDIT_BODY = 1 << 1,
   MR_EDIT_ENVELOPE = 1 << 2
 };
-enum { MR_BODY_NONE = 0, MR_BODY_WHOLE = 1 }; /* body_need */
+enum { MR_BODY_NONE = 0, MR_BODY_WHOLE = 1 }; /* body_need: with NONE, body_read and "mr.mime/1" are MR_E_DENIED */
 enum { /* threads: how many calls of one instance may be under way at once */
   MR_THREADS_SERIAL = 0, /* one */
   MR_THREADS_FREE = 1    /* max_concurrency, or any number when that is 0 */

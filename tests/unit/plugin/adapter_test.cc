@@ -174,7 +174,7 @@ std::int32_t act(Hostile& h, const mr_event& e, mr_verdict& out, const std::stri
     h.seen.push_back(str(name) + "=" + str(value));
     h.seen.push_back(std::to_string(h.msg()->header_find(h.host->ctx, e.message, text("none"), 1, &value)));
     char body[4];
-    h.msg()->body_read(h.host->ctx, e.message, 2, body, sizeof body, &n);
+    if (h.msg()->body_read(h.host->ctx, e.message, 2, body, sizeof body, &n) != MR_OK) n = 0;
     h.seen.emplace_back(body, n);
     h.msg()->recipient_at(h.host->ctx, e.message, 0, &value);
     h.seen.push_back(str(value));
@@ -231,6 +231,7 @@ struct Rig {
     descriptor.struct_size = sizeof descriptor;
     descriptor.stages = MR_STAGE_RCPT | MR_STAGE_MESSAGE | MR_STAGE_CLOSE | MR_STAGE_ABORT;
     descriptor.edits = MR_EDIT_HEADERS;
+    descriptor.body_need = MR_BODY_WHOLE;
     descriptor.threads = MR_THREADS_FREE;
     descriptor.id = "hostile";
     descriptor.version = "1";
@@ -317,6 +318,14 @@ TEST_CASE("plugin adapter: nonsense is the default action and counted", "[plugin
     CHECK(rig.instance->counters().failures == 1);
     CHECK((rig.instance->counters().misbehaved == 1) == (what != "error"));
     CHECK(rig.rcpt("reject").action == Action::reject);   // and the next call is as good as any
+  });
+}
+
+TEST_CASE("plugin adapter: a body is for who declared it", "[plugin]") {
+  test::on_loop_to_end([] {
+    Rig rig(100ms, [](mr_descriptor& d) { d.body_need = MR_BODY_NONE; });
+    (void)rig.message("read");
+    CHECK(rig.instance->counters().misbehaved == 1);
   });
 }
 

@@ -37,6 +37,7 @@ class Probe : public sdk::Filter {
     sdk::Description d{"probe", "1", "tries everything"};
     d.stages = MR_STAGE_HELO | MR_STAGE_MAIL | MR_STAGE_RCPT | MR_STAGE_MESSAGE;
     d.edits = MR_EDIT_HEADERS;
+    d.reads_body = true;
     d.config_schema = R"({"table": {"type": "string"}, "tick": {"type": "boolean"}, "odd": {"type": "string"}})";
     d.before = kBefore;
     return d;

@@ -20,7 +20,7 @@ struct Description {
   const char* version;
   const char* summary;
   std::uint32_t stages = 0, edits = 0, traits = 0;
-  bool reads_body = false;
+  bool reads_body = false;             // body(), parts()
   std::uint32_t max_concurrency = 0;   // calls of one instance at once; 0: any number
   const char* config_schema = nullptr;
   std::uint32_t status = MR_STATUS_ALPHA, posture = MR_POSTURE_ROBUST;
