@@ -43,6 +43,11 @@ static int32_t on_stage(void *self, const mr_event *event, mr_verdict *verdict) 
     verdict->action = MR_REJECT;
     verdict->smtp_code = 250;
   }
+  if (is(me, "body")) {
+    char octet;
+    uint64_t got;
+    me->msg->body_read(me->host->ctx, event->message, 0, &octet, 1, &got);
+  }
   if (is(me, "weird")) return 42;
   if (is(me, "twice")) {
     me->host->complete(me->host->ctx, event->call, verdict);

@@ -99,6 +99,7 @@ smtpd_filters = { plugin:tutorial, refuse=nobody@dest.example }
         wrong = {
             "none": None,
             "edit": "an edit of a kind it did not declare",
+            "body": "it reads the body, which it did not declare",
             "verdict": "a verdict that is none: text with characters",
             "code": "code 250 for action",
             "weird": "on_stage returned 42",

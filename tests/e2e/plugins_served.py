@@ -130,6 +130,12 @@ metrics_listen = unix:%(work)s/metrics
             self.assertIn("X-Served: second", self.headers(instance))
         os.chmod(self.plugins + "/served.so", 0o644)
 
+    def test_a_key_it_does_not_know_is_refused_with_its_place(self):
+        wrong = self.make("key", "plugin_directory=%s\nsmtpd_filters={ plugin:served, nonsense=1 }\n" % self.plugins)
+        done = wrong.command("check", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stdout + done.stderr, r'main\.cf, line [0-9]+: .*smtpd_filters.*plugin served: unknown key "nonsense"')
+
     def test_what_it_does_wrong_is_contained(self):
         expected = {
             "throw": ("451 4.7.1", "plugin served: thrown"),
