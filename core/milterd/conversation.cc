@@ -10,6 +10,7 @@
 #include "core/milter/wire.h"
 #include "core/milterd/edits.h"
 #include "core/milterd/events.h"
+#include "core/rewrite/router.h"
 
 namespace millrace::milterd {
 
@@ -33,6 +34,12 @@ constexpr std::pair<milter::MacroStage, const char*> kWantedMacros[] = {
     {milter::MacroStage::data, "i"},
     {milter::MacroStage::end_of_headers, "i"},
     {milter::MacroStage::end_of_message, "i"}};
+
+// A path as the client gave it to the MTA.
+std::string bare_address(std::string_view path) {
+  if (path.starts_with('<') && path.ends_with('>')) path = path.substr(1, path.size() - 2);
+  return rewrite::unquote_local(path);
+}
 
 filter::SessionFacts::NameStatus name_status(std::string_view word, std::string_view name) {
   using Status = filter::SessionFacts::NameStatus;
@@ -202,7 +209,7 @@ void Conversation::end_transaction() {
 
 void Conversation::end_session() {
   end_transaction();
-  if (session_ != nullptr) (void)ask(Stage::close, "", "");
+  if (session_ != nullptr) session_->filters.close();
   session_.reset();
   macros_.clear();
 }
@@ -259,7 +266,7 @@ bool Conversation::mail(std::string_view data) {
   end_transaction();
   macros_['M'] = std::move(kept);
   Transaction& current = transaction();
-  current.envelope.sender = milter::internal_address(words->front());
+  current.envelope.sender = bare_address(words->front());
   const std::string command = fmt::format("MAIL FROM:{}", fmt::join(*words, " "));
   for (const std::string_view word : *words) {
     if (istarts_with(word, "SIZE=")) current.envelope.size = parse_number(word.substr(5)).value_or(0);
@@ -274,7 +281,7 @@ bool Conversation::rcpt(std::string_view data) {
   if (!words || words->empty()) return false;
   Transaction& current = transaction();
   mime::Recipient recipient;
-  recipient.address = recipient.original = milter::internal_address(words->front());
+  recipient.address = recipient.original = bare_address(words->front());
   const std::string command = fmt::format("RCPT TO:{}", fmt::join(*words, " "));
   Verdict verdict = current.discard ? Verdict()
                                     : ask(Stage::rcpt, command, std::string(words->front()), {words->begin() + 1, words->end()}, &recipient);
