@@ -25,7 +25,8 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(sizeof(mr_dns_answer) == 32);
   CHECK(sizeof(mr_msg_1) == 8 + 18 * 8);
   CHECK(sizeof(mr_timer_1) == 8 + 3 * 8);
-  CHECK(sizeof(mr_kv_1) == 8 + 4 * 8);
+  CHECK(offsetof(mr_kv_1, expire) == 8 + 4 * 8);   // draft 1 ended here: tables grow at their end
+  CHECK(sizeof(mr_kv_1) == 8 + 5 * 8);
   CHECK(sizeof(mr_metrics_1) == 8 + 2 * 8);
   CHECK(sizeof(mr_auth_results_1) == 8 + 2 * 8);
   CHECK(sizeof(mr_table_1) == 8 + 2 * 8);
