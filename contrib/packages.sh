@@ -11,6 +11,7 @@ packages="
   opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks python3-dkim mandoc
   pflogsumm mailgraph fail2ban
   postfix-policyd-spf-python postfix-policyd-spf-perl bsd-mailx cron
+  spamass-milter spamd clamav-daemon clamav-milter rspamd mimedefang
 "
 # The unprivileged user for machines without Postfix's.
 getent passwd millrace > /dev/null || useradd --system --user-group --no-create-home --home-dir /nonexistent \

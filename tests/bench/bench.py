@@ -25,7 +25,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import postfix  # noqa: E402
 
-PORTS = {"millrace": 20125, "postfix": 20225, "sink": 20325, "milter": 20425}
+PORTS = {"millrace": 20125, "postfix": 20225, "sink": 20325}
 TUNED = """
 in_flow_delay = 0
 default_process_limit = 200
@@ -281,13 +281,19 @@ RELAY = {   # messages for Millrace, for Postfix (which is slower), sessions, si
     "accept": (20000, 3000, 20, 5000, True),
     "peername": (8000, 2000, 20, 5000, False),
     "lone": (1000, 500, 1, 5000, True),
+    "lone3": (1000, 500, 1, 5000, True),
     "milters1": (3000, 1000, 20, 5000, True),
     "milters3": (3000, 1000, 20, 5000, True),
 }
-NAMES = ["connection", "reuse", "100k", "1m", "accept", "idle", "large", "milters1", "milters3", "peername", "lone"]
+NAMES = ["connection", "reuse", "100k", "1m", "accept", "idle", "large", "milters1", "milters3", "peername", "lone", "lone3"]
 
 
-def settings(name):
+def milters_of(name):
+    """How many no-op milters a scenario has."""
+    return int(name[-1]) if name.startswith("milters") or name == "lone3" else 0
+
+
+def settings(name, work):
     """What a scenario adds to main.cf (the last value of a parameter counts)."""
     if name == "accept":    # everything goes to the hold queue: no delivery in the figure
         return "smtpd_recipient_restrictions = check_recipient_access static:HOLD, permit_mynetworks, reject\n"
@@ -295,8 +301,8 @@ def settings(name):
         return "default_process_limit = 6000\n"
     if name == "peername":
         return "smtpd_peername_lookup = yes\n"
-    if name.startswith("milters"):
-        return "smtpd_milters = %s\n" % " ".join("inet:127.0.0.1:%d" % (PORTS["milter"] + i) for i in range(int(name[7:])))
+    if milters_of(name):
+        return "smtpd_milters = %s\n" % " ".join("unix:%s/milter%d" % (work, i) for i in range(milters_of(name)))
     return ""
 
 
@@ -321,15 +327,19 @@ class Bench:
         self.milters, self.running, self.setting = [], {}, None
 
     def prepare(self, name):
-        setting = settings(name)
+        setting = settings(name, self.work)
         if setting == self.setting and name != "accept":
             return
         self.stop_servers()
-        for i in range(int(name[7:]) if name.startswith("milters") else 0):
-            self.milters.append(subprocess.Popen(
-                [os.path.join(self.args.tools, "noop_milter"), "inet:%d@127.0.0.1" % (PORTS["milter"] + i)],
-                stdin=subprocess.DEVNULL))
-            wait_port(PORTS["milter"] + i, process=self.milters[-1])
+        for i in range(milters_of(name)):
+            path = os.path.join(self.work, "milter%d" % i)
+            if os.path.exists(path):
+                os.unlink(path)
+            self.milters.append(subprocess.Popen([os.path.join(self.args.tools, "noop_milter"), "unix:" + path], stdin=subprocess.DEVNULL))
+            end = time.monotonic() + 10
+            while not os.path.exists(path) and time.monotonic() < end:
+                time.sleep(0.01)
+            os.chmod(path, 0o777)
         self.setting = setting
         for kind in self.kinds:
             self.running[kind] = Server(kind, os.path.abspath(self.args.millrace), self.work, setting)
@@ -342,6 +352,7 @@ class Bench:
         self.running, self.setting = {}, None
         for process in self.milters:
             process.terminate()
+            process.wait()
         self.milters.clear()
 
     def round(self, name, kind):
@@ -391,6 +402,11 @@ def main():
                 status = 1
                 continue
             results[name] = show(name, rows)
+            if name == "lone3" and "lone" in results:   # one session, so a message's time is one over the rate
+                spent = {kind: 1000 / statistics.median(results["lone3"]["accepted/s"][kind])
+                         - 1000 / statistics.median(results["lone"]["accepted/s"][kind]) for kind in bench.kinds}
+                print("  3 milters add       " + "  ".join("%s %.2f ms" % item for item in spent.items())
+                      + ("   ratio %.2f" % (spent["millrace"] / spent["postfix"]) if len(spent) == 2 else ""), flush=True)
     finally:
         bench.close()
     if args.json:

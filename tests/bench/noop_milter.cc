@@ -1,16 +1,24 @@
-// A filter built on libmilter that looks at every stage and changes nothing: what one milter costs.
+// A filter built on libmilter that looks at every stage and changes nothing: what one milter costs.  It sleeps so many
+// seconds at a header "X-Stall: SECONDS".
 //
 //   noop_milter inet:PORT@127.0.0.1 | unix:PATH
 #include <libmilter/mfapi.h>
 
+#include <strings.h>
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 
 namespace {
 
 sfsistat on_connect(SMFICTX*, char*, sockaddr*) { return SMFIS_CONTINUE; }
 sfsistat on_text(SMFICTX*, char*) { return SMFIS_CONTINUE; }
 sfsistat on_path(SMFICTX*, char**) { return SMFIS_CONTINUE; }
-sfsistat on_header(SMFICTX*, char*, char*) { return SMFIS_CONTINUE; }
+sfsistat on_header(SMFICTX*, char* name, char* value) {
+  if (strcasecmp(name, "X-Stall") == 0) sleep(static_cast<unsigned>(std::atoi(value)));
+  return SMFIS_CONTINUE;
+}
 sfsistat on_body(SMFICTX*, unsigned char*, std::size_t) { return SMFIS_CONTINUE; }
 sfsistat on_end(SMFICTX*) { return SMFIS_CONTINUE; }
 

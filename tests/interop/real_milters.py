@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""The milters Debian has, behind Millrace, alone and in a chain.  What is not installed is skipped with its name; the
-heavy ones (clamav-milter, rspamd, spamass-milter) are not installed by contrib/packages.sh."""
+"""The milters Debian has, behind Millrace, alone and in a chain; and each message again through the same milter behind
+Debian's Postfix: what the client is told and what is delivered must be the same.  What is not installed is skipped with its
+name (contrib/packages.sh installs all of it)."""
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case  # noqa: E402
 from instance import free_port, listening, wait_until  # noqa: E402
 from peers import OpenDkim, ends  # noqa: E402
+import postfix  # noqa: E402
 
 try:
     import Milter
@@ -46,10 +49,37 @@ Milter.runmilter("sample", sys.argv[1], 30)
 '''
 
 
+MIMEDEFANG = """
+sub filter_begin { my($entity) = @_; action_bounce("MIMEDefang says no") if $Subject =~ /bounce me/; }
+sub filter { return action_accept(); }
+sub filter_end {
+  my($entity) = @_;
+  action_add_header("X-Defanged", "yes");
+  action_change_header("Subject", "defanged $Subject");
+  append_text_boilerplate($entity, "-- seen", 0) if $Subject =~ /boiler/;
+}
+1;
+"""
+DATE = rb"(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [A-Za-z0-9 ]+ \d\d:\d\d:\d\d( \d{4}| [-+]\d{4})?( \([A-Z]+\))?"
+
+
+def normal(text, ids):
+    """Without what differs from one delivery to the next: queue ids, times, signatures."""
+    for id in ids:
+        text = text.replace(id.encode(), b"QUEUE-ID")
+    text = re.sub(DATE, b"DATE", text)
+    text = re.sub(rb"header\.b=\S+", b"header.b=BYTES", text)
+    if text.lower().startswith(b"dkim-signature:"):
+        text = re.sub(rb"\s+", b"", text)
+        text = re.sub(rb";b=[^;]*", b";b=BYTES", re.sub(rb";([tx])=\d+", rb";\1=TIME", text))
+    return text
+
+
 class Real(case.Case):
     """One milter, started by start() which gives its service for smtpd_milters."""
     NEEDS = ()
-    MAIN = "smtpd_milters = %(service)s\nmilter_content_timeout = 60s\n"
+    postfix = None
+    MAIN = "smtpd_milters = %(service)s\nmilter_content_timeout = 60s\nmail_name = Mill\nsmtpd_peername_lookup = no\n"
 
     @classmethod
     def setUpClass(cls):
@@ -57,6 +87,10 @@ class Real(case.Case):
         if missing or cls is Real:
             raise unittest.SkipTest("not installed: " + ", ".join(missing))
         super().setUpClass()
+        if postfix.available():
+            cls.postfix = postfix.Postfix(cls.work, cls.RELAY % {"next": cls.next.port} + cls.MAIN)
+            cls.addClassCleanup(cls.postfix.stop)
+            cls.postfix.start()
 
     @classmethod
     def prepare(cls):
@@ -81,10 +115,31 @@ class Real(case.Case):
         os.chmod(path, mode)
         return path
 
+    def result(self, server, content, **more):
+        """(reply, envelope, header lines, body) of a message, normalised; and the message as delivered."""
+        self.next.clear()
+        said = self.submit(content, server, **more)
+        ids = re.findall(r"queued as (\w+)", said)
+        got = self.next.wait(1)[0] if ids else None
+        seen = [normal(said.encode(), ids)]
+        if got:
+            headers = [normal(line, ids) for line in got.headers()]
+            seen += [got.sender.split(" ")[0], sorted(r.split(" ")[0] for r in got.recipients), headers, normal(got.body() or b"", ids)]
+        return seen, got
+
+    def both(self, content=MAIL, **more):
+        """What Millrace makes of it; Postfix with the same milter makes the same."""
+        mine, got = self.result(self.instance, content, **more)
+        if self.postfix:
+            theirs, _ = self.result(self.postfix, content, **more)
+            self.maxDiff = None
+            self.assertEqual(mine, theirs)
+        return mine[0].decode(), got
+
     def headers_of(self, content=MAIL, **more):
-        said = self.submit(content, **more)
+        said, got = self.both(content, **more)
         self.assertIn("queued as", said, self.instance.log_text()[-3000:])
-        return self.next.wait(1)[0]
+        return got
 
 
 class Pymilter(Real):
@@ -100,7 +155,21 @@ class Pymilter(Real):
         got = self.headers_of(recipients=("<b@dest.example>",))
         self.assertRegex(got.header_bytes(), rb"X-Pymilter: seen [0-9A-Za-z]+\r\n")
         self.assertIn(b"Subject: changed by pymilter\r\n", got.header_bytes())
-        self.assertIn("550 5.7.1 pymilter says no", self.submit(MAIL, recipients=("<bad@dest.example>",)))
+        self.assertIn("550 5.7.1 pymilter says no", self.both(MAIL, recipients=("<bad@dest.example>",))[0])
+
+
+class Signer(Real):
+    NEEDS = ("opendkim",)
+
+    @classmethod
+    def start(cls):
+        signer = OpenDkim(cls.work, "s", name="alone")
+        cls.addClassCleanup(signer.end)
+        return signer.milter
+
+    def test_signs(self):
+        self.assertIn(b"DKIM-Signature:", self.headers_of().header_bytes())
+        self.headers_of(MAIL.replace(b"this is it", b"x" * 200000), recipients=("<b@dest.example>", "<c@dest.example>"))
 
 
 class OpenDmarc(Real):
@@ -159,7 +228,7 @@ class Clamav(Real):
 
     def test_eicar(self):
         self.assertIn(b"X-Virus-Status: Clean", self.headers_of().header_bytes())
-        said = self.submit(MAIL + EICAR + b"\r\n")
+        said, _ = self.both(MAIL + EICAR + b"\r\n")
         self.assertRegex(said, "^55", said)
 
 
@@ -182,7 +251,7 @@ class SpamAssassin(Real):
 
     def test_gtube(self):
         self.assertIn(b"X-Spam-", self.headers_of().header_bytes())
-        said = self.submit(MAIL + GTUBE + b"\r\n")
+        said, _ = self.both(MAIL + GTUBE + b"\r\n")
         self.assertRegex(said, "^550 5.7.1", [m.content for m in self.next.messages])
 
 
@@ -203,7 +272,35 @@ worker "rspamd_proxy" { bind_socket = "127.0.0.1:%(port)d"; milter = yes; timeou
 
     def test_gtube(self):
         self.headers_of()
-        self.assertRegex(self.submit(MAIL + GTUBE + b"\r\n"), "^55")
+        self.assertRegex(self.both(MAIL + GTUBE + b"\r\n")[0], "^55")
+
+
+class MimeDefang(Real):
+    NEEDS = ("mimedefang", "mimedefang-multiplexor")
+
+    @classmethod
+    def start(cls):
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("mimedefang wants to change its user")
+        spool = os.path.join(cls.work, "md")
+        os.makedirs(spool)
+        os.chmod(spool, 0o750)
+        shutil.chown(spool, "defang", "defang")
+        inside, outside = os.path.join(spool, "multiplexor.sock"), os.path.join(spool, "milter.sock")
+        rules = cls.write("md-filter", MIMEDEFANG)
+        worker = cls.write("md-worker", "#!/bin/sh\nexec mimedefang.pl -f %s \"$@\"\n" % rules, 0o755)
+        cls.run_peer("mimedefang-multiplexor", "-D", "-U", "defang", "-m", "1", "-x", "2", "-z", spool, "-s", inside, "-f", worker, wait=inside)
+        cls.run_peer("mimedefang", "-D", "-X", "-U", "defang", "-z", spool, "-m", inside, "-p", outside, wait=outside)
+        os.chmod(spool, 0o755)
+        return "unix:" + outside
+
+    def test_edits_body_and_refusal(self):
+        got = self.headers_of()
+        self.assertIn(b"X-Defanged: yes\r\n", got.header_bytes())
+        self.assertIn(b"Subject: defanged hello\r\n", got.header_bytes())
+        self.assertIn(b"-- seen", self.headers_of(MAIL.replace(b"hello", b"boiler")).body())
+        said, _ = self.both(MAIL.replace(b"Subject: hello", b"Subject: bounce me"))
+        self.assertIn("MIMEDefang says no", said)
 
 
 class Chained(Real):
@@ -225,6 +322,22 @@ class Chained(Real):
         self.assertIn(b"DKIM-Signature:", got)
         if Milter is not None:
             self.assertIn(b"X-Pymilter: ", got)
+
+
+class All(Real):
+    """Every one of them, one after the other."""
+    NEEDS = tuple(program for one in (Clamav, SpamAssassin, Rspamd, MimeDefang, OpenDmarc) for program in one.NEEDS)
+
+    @classmethod
+    def start(cls):
+        kinds = [Clamav, SpamAssassin, Rspamd, MimeDefang, OpenDmarc, Signer] + ([Pymilter] if Milter is not None else [])
+        return ", ".join(kind.start.__func__(cls) for kind in kinds)
+
+    def test_each_has_its_turn(self):
+        got = self.headers_of().header_bytes()
+        for mark in (b"X-Virus-Status: Clean", b"X-Spam-", b"X-Defanged: yes", b"dmarc=", b"DKIM-Signature:"):
+            self.assertIn(mark, got)
+        self.assertRegex(self.both(MAIL + EICAR + b"\r\n")[0], "^55")
 
 
 if __name__ == "__main__":
