@@ -9,6 +9,7 @@ class TcpServer:
     """serve(sock) runs on a thread of its own for each connection; what it raises of OSError and ValueError ends
     that connection only."""
     BACKLOG = 256
+    ADDRESS = "127.0.0.1"
 
     def __init__(self, port=None):
         self.port = port or free_port()
@@ -21,7 +22,7 @@ class TcpServer:
     def up(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.bind((self.ADDRESS, self.port))
         self.listener.listen(self.BACKLOG)
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 
