@@ -8,7 +8,7 @@ set -eu
 ! mandoc -Tlint -Wwarning "$2"/contrib/man/*.[158] | grep -E 'ERROR|WARNING|UNSUPP'
 # Every command has its page, under each of its names.
 "$1" --help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' | while read -r command; do
-  grep -qE "^\.Nm millrace $command( ,)?$|^\.It Cm $command( |$)|^\.Nm (millrace-)?$command( ,)?$" "$2"/contrib/man/*.[18] || {
+  grep -qE "^\.Nm \"?millrace $command\"?( ,)?$|^\.It Cm $command( |$)|^\.Nm (millrace-)?$command( ,)?$" "$2"/contrib/man/*.[18] || {
     echo "no manual page has the command $command" >&2
     exit 1
   }
