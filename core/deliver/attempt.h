@@ -47,6 +47,8 @@ struct Attempt {
   std::vector<Outcome> outcomes;         // one for each of `recipients`
   WallMicros active = 0;                 // when the message became active
   WallMicros started = 0, connected = 0; // agent began; transmission began
+  // Of recipients that stand for several (aliases): what became of the others.  Logged already; for reports.
+  std::vector<std::pair<std::size_t, Outcome>> others{};   // position in `recipients`
   // The destination as a whole is in trouble (nobody answers, connection lost): counts against it.
   bool site_trouble = false;
   // Another transport did the work (PassOn): its outcomes are logged as that one's.

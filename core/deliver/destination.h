@@ -49,6 +49,7 @@ struct ActiveMessage {
   bool withdrawn = false;                       // removed, held or damaged meanwhile: hands off
   bool flushed = false;                         // somebody asked for it: defer_transports does not hold it back
   std::vector<PassResult> results;
+  std::vector<PassResult> others;               // Attempt::others, of messages that are traced
   std::size_t noted = 0;                        // of the results, how many are in the store
   // Set: an address verification probe, which the store knows nothing of; called at its end.
   std::function<void(const std::vector<PassResult>&)> probed;

@@ -141,6 +141,23 @@ Result<void> Postman::tell_delayed(const Story& story) {
   return post(story, {Notice::Kind::delay, rules_.delay_to, true, false, describe(entry, story.delayed)});
 }
 
+// A line of a trace about one of those that a recipient stands for: an alias has several, each with its own fate.
+void Postman::trace_part(const mime::Envelope& about, const Outcome& outcome, NoticeRecipient& one) const {
+  if (!outcome.final_recipient.empty()) {
+    one.expanded_from = one.address;
+    one.address = outcome.final_recipient;
+  }
+  using Status = Outcome::Status;
+  one.action = about.trace == mime::Trace::verify ? (outcome.status == Status::sent ? "deliverable" : "undeliverable")
+               : outcome.status == Status::sent   ? (outcome.last_hop ? "delivered" : "relayed")
+               : outcome.status == Status::bounced ? "failed"
+                                                   : "delayed";
+  one.dsn = outcome.dsn;
+  one.reason = outcome.text;
+  one.remote_mta = outcome.remote_mta;
+  one.diagnostic = outcome.diagnostic;
+}
+
 // What trace(8) tells: successes that were asked for, and everything when the message is traced.
 Result<void> Postman::tell_reported(const Story& story) {
   const queue::Entry& entry = *story.entry;
@@ -161,6 +178,7 @@ Result<void> Postman::tell_reported(const Story& story) {
     if (!traced && !is_told(entry, report)) continue;
     NoticeRecipient one = std::move(describe(entry, {report.recipient}).front());
     one.retry_until = 0;
+    if (report.outcome != nullptr) trace_part(about, *report.outcome, one);
     if (one.diagnostic.empty()) one.diagnostic = "X-" + rules_.mail_name + "; " + one.reason;
     if (!report.relay.empty()) one.reason = "delivery via " + report.relay + ": " + one.reason;
     list.push_back(std::move(one));

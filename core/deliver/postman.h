@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/log.h"
+#include "core/deliver/attempt.h"
 #include "core/deliver/notice.h"
 #include "core/queue/store.h"
 #include "core/rewrite/cleanup.h"
@@ -51,6 +52,7 @@ class Postman {
     std::size_t recipient = 0;   // index in the entry; its RecipientState tells the rest
     std::string relay;           // "mx.example[192.0.2.1]:25", "" is none
     bool next_hop_reports = false;   // of success, when NOTIFY asks for it
+    const Outcome* outcome = nullptr;   // in traced: of this or of one whom the recipient stands for
   };
   struct Story {
     const queue::Entry* entry = nullptr;
@@ -81,6 +83,7 @@ class Postman {
   Result<std::string> original(const Story& story, bool headers_only) const;
   Result<queue::Entry> envelope(const Notice& notice, bool to_postmaster) const;
   Result<void> complete_headers(std::string& text) const;
+  void trace_part(const mime::Envelope& about, const Outcome& outcome, NoticeRecipient& one) const;
   bool is_told(const queue::Entry& entry, const Report& report) const;
   const Template& form(Notice::Kind kind) const;
   std::vector<NoticeRecipient> describe(const queue::Entry& entry, const std::vector<std::size_t>& which) const;

@@ -89,6 +89,8 @@ void Scheduler::record(Transport& transport, Attempt& attempt, const Batch& batc
     if (observer_ && !attempt.verify_only()) observer_(attempt, i, ended);
     batch.message->results.push_back({batch.recipients[i], outcome});
   }
+  if (batch.message->entry.envelope.trace == mime::Trace::none) return;
+  for (auto& [position, outcome] : attempt.others) batch.message->others.push_back({batch.recipients[position], std::move(outcome)});
 }
 
 void Scheduler::feed_back(Transport& transport, Destination& destination, const Attempt& attempt) {
@@ -208,7 +210,7 @@ void Scheduler::finish(const MessagePtr& message) {
       const Outcome& outcome = result.outcome;
       queue::RecipientState& state = entry.recipients[result.recipient];
       take_over(outcome, state);
-      if (trace != mime::Trace::none) story.traced.push_back({result.recipient, outcome.relay, false});
+      if (trace != mime::Trace::none) story.traced.push_back({result.recipient, outcome.relay, false, &outcome});
       if (trace == mime::Trace::verify) {
         state.action = outcome.status == Outcome::Status::sent ? "deliverable" : "undeliverable";
       } else if (outcome.status == Outcome::Status::sent) {
@@ -220,6 +222,9 @@ void Scheduler::finish(const MessagePtr& message) {
       } else {
         story.delayed.push_back(result.recipient);
       }
+    }
+    if (trace != mime::Trace::none) {
+      for (const PassResult& other : message->others) story.traced.push_back({other.recipient, other.outcome.relay, false, &other.outcome});
     }
     if (any_deferred) {
       rules_.qmgr_log.info(message->id() + ": from=<" + entry.envelope.sender + ">, status=" +

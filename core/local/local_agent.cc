@@ -360,6 +360,7 @@ class Delivery {
       Attempt one = attempt_;
       one.recipients = {attempt_.recipients[position_]};
       one.outcomes = {parts_[i]};
+      attempt_.others.emplace_back(position_, parts_[i]);
       const char* status = attempt_.verify_only() ? (rank(parts_[i]) == 0 ? "deliverable" : "undeliverable")
                            : rank(parts_[i]) == 2 ? "deferred" : rank(parts_[i]) == 1 ? "bounced" : "sent";
       shared_.parts.log.info(deliver::recipient_line(one, 0, wall_now(), shared_.parts.delay_places, status));
