@@ -63,6 +63,7 @@ struct Config::Impl {
   std::map<std::string, DerivedName, std::less<>> derived;
   HostFacts host;
   std::string myhostname, mydomain, mynetworks;   // defaults of this machine
+  std::string origin_file, origin;   // Debian's "myorigin = /etc/mailname": the file, and its first line
   Params params;
 
   std::optional<std::string> fixed(std::string_view name) const {
@@ -102,12 +103,28 @@ struct Config::Impl {
     return default_of(name);
   }
   Result<std::string> expand(std::string_view text, const Service* service) const {
-    return expand_macros(text, [&](std::string_view name) { return raw(name, service); }, Recurse::yes);
+    return expand_macros(text, [&](std::string_view name) -> std::optional<std::string> {
+      auto value = raw(name, service);
+      return name == "myorigin" && value && !origin_file.empty() && *value == origin_file ? origin : value;
+    }, Recurse::yes);
   }
   Location where(std::string_view name, const Service* service) const {
     if (override_of(service, name) != nullptr) return service->where;
     const auto at = entries.find(name);
     return {main_file.file, at == entries.end() ? 0 : at->second.line};
+  }
+
+  // As Debian's Postfix: a file name stands for the first line of the file.
+  void read_origin(Findings& findings) {
+    const std::string path = raw("myorigin", nullptr).value_or("");
+    if (!path.starts_with('/')) return;
+    std::ifstream file(path);
+    std::string line;
+    if (!std::getline(file, line) || trim(line).empty()) {
+      return findings.error(where("myorigin", nullptr), "myorigin", fmt::format("cannot read a domain from {}", path));
+    }
+    origin_file = path;
+    origin = trim(line);
   }
 
   // The defaults that depend on the machine and on each other: name, domain, networks.
@@ -189,6 +206,7 @@ Params Config::Impl::make_params(const Service* service, Findings* findings) con
       [&](const NameRow& row) -> Result<std::string> {
         std::string text = raw(row.name, service).value_or("");
         if (row.type == ValueType::raw) return text;
+        if (row.name == "myorigin" && !origin_file.empty() && text == origin_file) return origin;
         return expand(text, service);
       },
       [&](const NameRow& row, const std::string& why) {
@@ -250,6 +268,7 @@ std::shared_ptr<const Config> Config::from_text(std::string_view main_cf, std::s
   impl.derived = derived_names(impl.services);
   impl.host = HostFacts::of_system();
   impl.compute_defaults(findings);
+  impl.read_origin(findings);
   impl.params = impl.make_params(nullptr, &findings);
   impl.check_identity(findings);
   for (const Service& service : impl.services) {
@@ -276,6 +295,7 @@ std::optional<std::string> Config::value(std::string_view name, const Service* s
   auto text = impl_->raw(name, service);
   const NameRow* row = find_name(name);
   if (!text || (row != nullptr && row->type == ValueType::raw)) return text;
+  if (name == "myorigin" && !impl_->origin_file.empty() && *text == impl_->origin_file) return impl_->origin;
   return expand(*text, service);
 }
 

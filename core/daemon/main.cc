@@ -32,9 +32,9 @@ int plain(int argc, char** argv, const std::string& config_directory) {
 int start(const std::string& directory) { return millrace::daemon::start_main(directory, false); }
 int start_fg(const std::string& directory) { return millrace::daemon::start_main(directory, true); }
 
-int flush(int, char** argv, const std::string& config_directory) {
-  char option[] = "-f";
-  char* arguments[] = {argv[0], option, nullptr};
+int flush(const std::string& config_directory) {
+  char name[] = "postqueue", option[] = "-f";
+  char* arguments[] = {name, option, nullptr};
   return millrace::tools::queue_main(2, arguments, config_directory);
 }
 
@@ -44,7 +44,7 @@ const Tool kTools[] = {
     {"stop", plain<millrace::daemon::stop_main>, "stop it"},
     {"reload", plain<millrace::daemon::reload_main>, "take over a changed configuration without dropping a session"},
     {"status", plain<millrace::daemon::status_main>, "say whether it runs"},
-    {"flush", flush, "attempt all deferred mail now"},
+    {"flush", plain<flush>, "attempt all deferred mail now"},
     {"check", plain<millrace::daemon::check_main>, "say what is wrong with the configuration"},
     {"logrotate", plain<millrace::daemon::logrotate_main>, "rename maillog_file and begin a new one"},
     {"conf", millrace::tools::conf_main, "show and edit parameters (postconf)"},

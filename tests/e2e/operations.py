@@ -256,6 +256,99 @@ class Operations(case.Case):
         self.assertNotEqual(self.run_tool(case.BINARY, "-c", "/nonexistent", "start", status=None).returncode, 0)
         self.assertNotEqual(self.run_tool(case.BINARY, "-c", instance.conf, "frobnicate", status=None).returncode, 0)
 
+    @unittest.skipUnless(os.geteuid() == 0, "not root")
+    def test_check_of_owners_modes_and_directories(self):
+        instance = self.fresh("owners")
+        instance.start()
+        instance.stop()
+        self.assertEqual(instance.command("check").stderr, "")
+        place = lambda name: os.path.join(instance.queue, name)  # noqa: E731
+        os.chmod(place("private"), 0o777)
+        os.chown(place("maildrop"), pwd.getpwnam("daemon").pw_uid, -1)
+        os.chmod(place("store"), 0o755)
+        os.rename(place("public"), place("elsewhere"))
+        os.chmod(os.path.join(instance.conf, "main.cf"), 0o666)
+        os.chown(os.path.join(instance.conf, "master.cf"), pwd.getpwnam("daemon").pw_uid, -1)
+        done = instance.command("check")   # warnings, as Postfix's: exit status 0
+        for text in ("accessible to others: " + place("private"), "not owned by %s: %s" % (case.Instance.__init__.__globals__["mail_owner"](), place("maildrop")),
+                     "accessible to others: " + place("store"), "missing: " + place("public"),
+                     "group or other writable: " + os.path.join(instance.conf, "main.cf"), "not owned by root: " + os.path.join(instance.conf, "master.cf")):
+            self.assertIn(text, done.stderr)
+        # What start can set right it does.
+        os.rename(place("elsewhere"), place("public"))
+        os.chmod(os.path.join(instance.conf, "main.cf"), 0o644)
+        os.chown(os.path.join(instance.conf, "master.cf"), 0, -1)
+        instance.start()
+        self.assertEqual(instance.command("check").stderr, "")
+        self.assertIn("queued as", self.submit(MAIL, instance))
+
+    def test_tools_in_hostile_hands(self):
+        instance = self.fresh("hostile")
+        instance.start()
+        reply = self.submit(MAIL, instance)
+        self.next.wait(1)
+        for args in (("queue", "-i", "../x"), ("queue", "-s", "a b"), ("queue", "-s", "$(id)"), ("queue", "-s", "[1.2.3.4"), ("queue",), ("queue", "-p", "-j"),
+                     ("queue", "-x"), ("super", "-d"), ("super", "-r", "ALL", "../active"), ("super", "-d", "ALL", ""), ("cat",), ("cat", "-q", "../../etc/passwd"),
+                     ("cat", "/etc/passwd"), ("cat", "-q", "x" * 5000), ("logrotate", "x"), ("status", "x"), ("stop", "x"), ("check", "x"), ("reload", "x"),
+                     ("flush", "x"), ("start", "x"), ("nosuch",), ("-c",), ("map",), ("map", "-q"), ("alias", "-q", "x"), ("conf", "nosuchparameter", "-e")):
+            done = instance.command(*args, check=False, stdin=subprocess.DEVNULL)
+            self.assertNotEqual(done.returncode, 0, args)
+            self.assertGreater(done.returncode, 0, args)
+            self.assertRegex(done.stderr, "fatal|warning", args)
+        for args in (("super", "-d", "../../x"), ("super", "-h", ""), ("super", "-d", "-")):
+            done = instance.command(*args, check=False, input="../x\n\n\x1b[31m\n" + "A" * 100000 + "\n")
+            self.assertIn("0 messages", done.stderr)
+            self.assertNotIn("\x1b", done.stderr)
+        self.assertIn("queued as", self.submit(MAIL, instance))
+        self.wait_log(self.queue_id(reply) + ": removed", instance=instance)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "not root")
+    def test_queue_tools_are_for_root(self):
+        instance = self.fresh("foreign", "authorized_mailq_users = root\nauthorized_flush_users = root\ndefer_transports = relay\n")
+        instance.start()
+        queue_id = self.queue_id(self.submit(MAIL, instance))
+        self.wait_log(queue_id + ": to=.*status=deferred", instance=instance)
+        nobody = pwd.getpwnam("nobody")
+        rights = ["setpriv", "--reuid=%d" % nobody.pw_uid, "--regid=%d" % nobody.pw_gid, "--clear-groups"]
+        for args in (("super", "-d", "ALL"), ("super", "-h", queue_id), ("super", "-r", queue_id), ("super", "-s"), ("cat", "-q", queue_id), ("queue", "-p"), ("queue", "-j"),
+                     ("queue", "-f"), ("queue", "-i", queue_id), ("queue", "-s", "dest.example"), ("stop",), ("reload",), ("logrotate",), ("queue", "import", "/tmp")):
+            for running in (True, False) if args[0] in ("super", "cat") else (True,):
+                if not running:
+                    instance.stop()
+                done = self.run_tool(*rights, case.BINARY, "-c", instance.conf, *args, status=None)
+                self.assertNotEqual(done.returncode, 0, args)
+                self.assertNotIn(b"secret", done.stdout)
+                self.assertNotIn(b"b@dest.example", done.stdout)
+                if not running:
+                    instance.start()
+        self.assertIn(queue_id, instance.command("queue", "-p").stdout)
+
+    @unittest.skipUnless(os.path.exists("/usr/share/postfix/main.cf.debian"), "no Debian Postfix")
+    def test_the_configuration_that_debian_installs(self):
+        with open("/usr/share/postfix/main.cf.debian", encoding="utf-8") as source:
+            text = source.read()
+        with open("/usr/share/postfix/master.cf.dist", encoding="utf-8") as source:
+            master = source.read()
+        name = os.path.join(self.work, "mailname")
+        with open(name, "w", encoding="ascii") as out:
+            out.write("mail.debian.example\n")
+        instance = self.fresh("debian")
+        with open(os.path.join(instance.conf, "main.cf"), encoding="utf-8") as ours:
+            base = ours.read()
+        # As Debian's postinst completes it.
+        instance.write("main.cf", text + base + "myorigin = %s\nmydestination = $myhostname, localhost.$mydomain, localhost\nalias_maps = hash:/etc/aliases\n"
+                       "alias_database = hash:/etc/aliases\nmynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128\nmailbox_size_limit = 0\n"
+                       "recipient_delimiter = +\ninet_interfaces = loopback-only\nrelayhost = [127.0.0.1]:%d\n"
+                       "smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_unauth_destination\n" % (name, self.next.port))
+        instance.write("master.cf", re.sub(r"(?m)^smtp      inet", "127.0.0.1:%d inet" % instance.port, master))
+        done = instance.command("check")
+        self.assertNotIn("fatal", done.stderr)
+        instance.start()
+        instance.command("sendmail", "-t", input="To: far@elsewhere.example\nSubject: x\n\nx\n", env=dict(os.environ, MAIL_CONFIG=instance.conf))
+        message = self.next.wait(1)[0]
+        self.assertRegex(message.sender, r"^FROM:<\w+@mail\.debian\.example>")
+        self.assertIn("queued as", self.submit(MAIL, instance))
+
     def test_processes_that_die_are_replaced(self):
         instance = self.fresh("dying")
         instance.start()

@@ -1,6 +1,9 @@
 #include "core/config/config.h"
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cstdlib>
 
 #include "core/config/names.h"
 
@@ -146,4 +149,23 @@ TEST_CASE("config: a missing directory is an error, not an exception", "[config]
   REQUIRE(config);
   CHECK(findings.has_errors());
   CHECK(config->params().smtpd_recipient_limit == 1000);
+}
+
+TEST_CASE("config: Debian's myorigin names a file", "[config]") {
+  char path[] = "/tmp/millrace-mailname-XXXXXX";
+  const int fd = ::mkstemp(path);
+  REQUIRE(fd >= 0);
+  REQUIRE(::write(fd, "mail.example.org \nmore\n", 23) == 23);
+  ::close(fd);
+  Findings findings;
+  const std::string main = std::string("myorigin = ") + path + "\nmine = x.$myorigin\n";
+  const auto config = Config::from_text(main, "", findings);
+  CHECK_FALSE(findings.has_errors());
+  CHECK(config->params().myorigin == "mail.example.org");
+  CHECK(config->value("myorigin") == "mail.example.org");
+  CHECK(config->value("mine") == "x.mail.example.org");
+  CHECK(config->raw("myorigin") == path);   // what postconf prints
+  ::unlink(path);
+  const auto without = Config::from_text(main, "", findings);
+  CHECK(findings.has_errors());
 }
