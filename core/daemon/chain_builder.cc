@@ -138,7 +138,7 @@ struct ChainBuilder::Impl {
       : parts(given),
         params(given.config->params_for(*given.service, nullptr)),
         policies(given.config->params().queue_directory,
-                 given.anvil != nullptr ? std::make_shared<FrontCounts>(*given.anvil, given.process) : nullptr) {}
+                 given.anvil != nullptr ? std::make_shared<FrontCounts>(*given.anvil, given.process) : nullptr, given.shared) {}
 
   Result<std::shared_ptr<restrict::ForeignWord>> foreign(const std::string& parameter, std::string_view kind,
                                                          std::string_view argument);

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "core/daemon/front.h"
+#include "core/daemon/metrics.h"
 #include "core/daemon/notify.h"
 #include "core/daemon/queue_role.h"
 #include "core/smtp/anvil.h"
@@ -131,6 +132,8 @@ void Master::advance() {
       }
     }
     listeners_.close_others(next_->plan, next_->spawn_plan);
+    // The old queue process has a descriptor of its own.
+    if (current_.metrics_listening >= 0 && current_.metrics_listening != next_->metrics_listening) ::close(current_.metrics_listening);
     current_ = std::move(*next_);
     next_.reset();
     tell_service_manager("READY=1");
@@ -255,6 +258,7 @@ void Master::refuse_reload(const std::string& why) {
     ::kill(child.pid, SIGKILL);
   }
   listeners_.close_others(current_.plan, current_.spawn_plan);
+  if (next_->metrics_listening >= 0 && next_->metrics_listening != current_.metrics_listening) ::close(next_->metrics_listening);
   next_.reset();
 }
 
@@ -285,6 +289,14 @@ void Master::begin_reload() {
   if (auto made = make_directories(*setup->config, *owner); !made) return refuse(made.error().context);
   if (auto opened = listeners_.open(setup->plan); !opened) return refuse(opened.error().context);
   if (auto opened = listeners_.open(setup->spawn_plan); !opened) return refuse(opened.error().context);
+  if (const std::string& at = setup->config->params().metrics_listen; at != current_.config->params().metrics_listen) {
+    setup->metrics_listening = -1;
+    if (!at.empty()) {
+      const auto metrics = listen_metrics(at);
+      if (!metrics) return refuse("metrics_listen: " + metrics.error().context);
+      setup->metrics_listening = *metrics;
+    }
+  }
   setup->owner = *owner;
   setup->spawn_listening.clear();
   for (const ListenPlan& place : setup->spawn_plan) setup->spawn_listening.push_back(listeners_.fd(place.at));

@@ -76,13 +76,63 @@ Service::Connect connector(std::vector<net::Endpoint> endpoints) {
   };
 }
 
+// What an access(5) result comes to, for the counters.
+filter::Verdict verdict_of(std::string_view action) {
+  using filter::Action;
+  filter::Verdict verdict;
+  const std::string word = upper(take_word(action));
+  const auto is = [&](std::initializer_list<std::string_view> names) { return std::find(names.begin(), names.end(), word) != names.end(); };
+  const bool number = word.size() == 3 && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (is({"REJECT"}) || (number && word[0] == '5')) {
+    verdict.action = Action::reject;
+  } else if (word.starts_with("DEFER") || (number && word[0] == '4')) {
+    verdict.action = Action::tempfail;
+  } else if (is({"OK", "PERMIT"})) {
+    verdict.action = Action::accept;
+  } else if (is({"DISCARD"})) {
+    verdict.action = Action::discard;
+  } else if (is({"HOLD"})) {
+    verdict.action = Action::quarantine;
+  }
+  return verdict;
+}
+
 }  // namespace
 
-Service::Service(ServiceOptions options, Connect connect, std::shared_ptr<SharedCounts> counts)
+Service::Service(ServiceOptions options, Connect connect, std::shared_ptr<SharedCounts> counts, filter::SharedFilter* shared)
     : options_(std::move(options)),
       connect_(std::move(connect)),
       counts_(std::move(counts)),
+      own_(shared == nullptr ? std::make_unique<filter::SharedFilter>() : nullptr),
+      shared_(shared == nullptr ? own_.get() : shared),
       gate_(options_.max_connections) {}
+
+std::string Service::failure_action(filter::Traffic traffic) const {
+  const std::string& own = options_.class_actions[static_cast<std::size_t>(traffic)];
+  const std::string& action = own.empty() ? options_.default_action : own;
+  const bool refuses = verdict_of(action).refuses();
+  return !refuses && shared_->in_grace(options_.breaker) ? "451 4.7.1 Service unavailable - try again later" : action;
+}
+
+Result<std::string> Service::ask(const Attributes& attributes, Deadline deadline, const log::Logger& log) {
+  const TimePoint start = SteadyClock::now();
+  const filter::BreakerRule& rule = options_.breaker;
+  const bool asked = shared_->admits(rule);
+  Result<std::string> action = asked ? talk(attributes, deadline, log)
+                                     : fail(Errc::temporary, "policy service " + name() + ": not asked, its circuit breaker is open");
+  if (!asked) log.warning(action.error().context);
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - start);
+  shared_->count(action ? verdict_of(*action) : filter::Verdict(), !action, false, took.count());
+  if (rule.failures == 0 || !asked) return action;
+  if (action) {
+    shared_->succeeded(rule);
+  } else if (action.error().code != Errc::canceled) {
+    const bool was_open = shared_->is_open();
+    shared_->failed(rule);
+    if (!was_open && shared_->is_open()) log.warning("policy service " + name() + ": circuit breaker opened");
+  }
+  return action;
+}
 
 bool Service::usable(const Connection& connection, TimePoint now) const {
   return now - connection.last_used < options_.max_idle && now - connection.created < options_.max_ttl &&
@@ -169,7 +219,7 @@ Result<std::string> Service::attempt(const std::string& request, Deadline deadli
   return action;
 }
 
-Result<std::string> Service::ask(const Attributes& attributes, Deadline deadline, const log::Logger& log) {
+Result<std::string> Service::talk(const Attributes& attributes, Deadline deadline, const log::Logger& log) {
   if (auto entered = gate_.enter(deadline.earlier(Deadline::after(options_.timeout))); !entered) {
     log.warning("problem talking to server " + name() + ": all " + std::to_string(options_.max_connections) +
                 " connections are busy");
@@ -236,7 +286,8 @@ Result<std::shared_ptr<Service>> Pool::open(std::string_view argument, const con
     if (!found) return tl::unexpected(found.error());
     endpoints = std::move(*found);
   }
-  service = std::make_shared<Service>(std::move(*options), connector(std::move(endpoints)), counts_);
+  filter::SharedFilter* const shared = shared_ != nullptr ? shared_->find("policy:" + options->name) : nullptr;
+  service = std::make_shared<Service>(std::move(*options), connector(std::move(endpoints)), counts_, shared);
   return service;
 }
 

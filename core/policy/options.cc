@@ -6,6 +6,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/config.h"
+#include "core/filter/element.h"
 
 namespace millrace::policy {
 
@@ -78,6 +79,19 @@ Result<void> set_option(std::string_view name, std::string_view value, ServiceOp
   } else if (name == "default_action") {
     if (value.empty()) return bad();
     out.default_action = value;
+  } else if (name.starts_with("default_action_")) {
+    if (value.empty()) return bad();
+    for (std::size_t i = 0; i < filter::kTraffics; ++i) {
+      if (name.substr(15) == filter::traffic_name(static_cast<filter::Traffic>(i))) {
+        out.class_actions[i] = value;
+        return {};
+      }
+    }
+    return fail(Errc::config, "unknown option \"" + std::string(name) + "\" of a policy service");
+  } else if (name == "breaker") {
+    const auto parsed = filter::parse_breaker(value);
+    if (!parsed) return bad();
+    out.breaker = *parsed;
   } else if (name == "policy_context") {
     out.policy_context = value;
   } else {

@@ -1,6 +1,7 @@
 // The argument of check_policy_service as values (postconf(5), smtpd_policy_service_*).  Pure.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "core/base/result.h"
 #include "core/config/params.h"
+#include "core/filter/chain.h"
 
 namespace millrace::policy {
 
@@ -20,6 +22,8 @@ struct ServiceOptions {
   std::int64_t request_limit = 0, try_limit = 2;
   std::size_t max_connections = 100;
   std::string default_action = "451 4.3.5 Server configuration problem";
+  std::array<std::string, filter::kTraffics> class_actions;   // default_action_inbound and so on; "": default_action
+  filter::BreakerRule breaker;
   std::string policy_context;
   bool check_utf8 = true;      // an action that is not UTF-8 is a failure (smtputf8_enable)
 };

@@ -55,7 +55,7 @@ Status Run::check_policy_service(const Step& step) {
   // A default action may name a class that asks a service again: then no more than this.
   const bool nested = failed_service_ != 0 && frames_.size() > failed_service_;
   if (!nested) failed_service_ = frames_.size();
-  return result(step.service->name(), nested ? kBuiltInDefault : options.default_action, subject(), Ok::counts);
+  return result(step.service->name(), nested ? kBuiltInDefault : step.service->failure_action(filter::traffic_of(stage_, context_)), subject(), Ok::counts);
 }
 
 Status Run::check_foreign(const Step& step) {

@@ -2,6 +2,8 @@
 """Milters that die, hang and babble at every stage; breaker, pool, limits, classes; and the tools that look at them."""
 import json
 import os
+import random
+import socket
 import sys
 import threading
 import time
@@ -10,6 +12,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import case  # noqa: E402
+from hostile import anonymous_kib  # noqa: E402
 from instance import free_port, wait_until  # noqa: E402
 from milter_peer import CONTINUE, MilterPeer, packet  # noqa: E402
 
@@ -67,6 +70,158 @@ milter_content_timeout = 1s
 
 class BrokenAccept(Broken):
     ACTION = "accept"
+
+
+class Load(case.Case):
+    """Eight clients at once while the filter dies, hangs, babbles and is gone, at any stage: each message is refused or taken
+    as configured, what is taken arrives once, with all of the filter's edits or none."""
+    ACTION = "tempfail"
+    EDITS = packet(b"h", b"X-Half\0one\0") + packet(b"b", b"replaced\n"), packet(b"h", b"X-Half\0two\0") + CONTINUE
+
+    @classmethod
+    def prepare(cls):
+        cls.trouble = random.Random(7)
+
+        def answer(event, data, number):
+            dice = cls.trouble.random()
+            good = b"".join(cls.EDITS) if event == b"E" else CONTINUE
+            if dice < 0.02:
+                return None
+            if dice < 0.04:
+                return (cls.EDITS[0] if event == b"E" else b"") + b"\xff\xff\xff\xffxxxx"
+            if dice < 0.05:
+                return packet(b"h", b"X-Half\0stray\0") if event != b"E" else cls.EDITS[0] + packet(b"h", b"X-Half")
+            if dice < 0.055:
+                time.sleep(1.5)
+                return None
+            return good
+        cls.peer = MilterPeer(cls.work, answer)
+        cls.MAIN = Broken.TEMPLATE % {"service": cls.peer.service, "action": cls.ACTION}
+
+    def test_load(self):
+        taken, refused = [], []
+
+        def client(name):
+            for n in range(25):
+                mark = "%d-%d" % (name, n)
+                said = self.submit(MAIL.replace(b"Subject: s", b"Subject: " + mark.encode()))
+                if said.startswith("250 2.0.0"):
+                    taken.append(mark)
+                else:
+                    refused.append(said)
+                if mark == "0-12":      # the filter is gone for a while
+                    self.peer.down()
+                    time.sleep(0.3)
+                    self.peer.up()
+        threads = [threading.Thread(target=client, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: len(self.next.messages) >= len(taken), 60, "what was taken to arrive")
+        arrived = []
+        edited = 0
+        for message in self.next.messages:
+            arrived.append(next(h for h in message.headers() if h.startswith(b"Subject: "))[9:].decode())
+            marks = [h for h in message.headers() if h.startswith(b"X-Half")]
+            self.assertIn((marks, message.body()), (([b"X-Half: one", b"X-Half: two"], b"replaced\r\n"), ([], b"body\r\n")))
+            edited += bool(marks)
+        self.assertEqual(sorted(arrived), sorted(taken))
+        self.assertGreater(edited, 50)
+        if self.ACTION == "accept":
+            self.assertEqual(refused, [])
+            self.assertGreater(len(arrived), edited)
+        else:
+            self.assertEqual(set(refused), {"451 4.7.1 Service unavailable - try again later"})
+            self.assertEqual(len(arrived), edited)
+        self.assertNotRegex(self.instance.log_text(), "killed by|crash|assert|panic")
+
+
+class LoadAccept(Load):
+    ACTION = "accept"
+
+
+class Replaced(case.Case):
+    """Three filters in a row each put 50 MB in the place of a body: next to nothing of it is ever in memory."""
+    MAIN = "smtpd_milters = %(services)s\nmessage_size_limit = 100000000\n"
+    LINES = b"".join(b"%062d\r\n" % n for n in range(1000))
+
+    @classmethod
+    def prepare(cls):
+        pieces = packet(b"b", cls.LINES) * 782
+
+        def answer(event, data, number):
+            return pieces + CONTINUE if event == b"E" else CONTINUE
+        cls.peers = [MilterPeer(cls.work, answer, name="m%d" % n, protocol=0x10) for n in range(3)]
+        cls.MAIN = cls.MAIN % {"services": ", ".join(peer.service for peer in cls.peers)}
+
+    def test_memory(self):
+        self.assertIn("queued as", self.submit(MAIL))   # what is made once is there
+        self.next.wait(1, 60)
+        self.next.clear()
+        pid, peak, done = self.instance.process.pid, [0], threading.Event()
+        base = anonymous_kib(pid)
+
+        def watch():
+            while not done.is_set():
+                peak[0] = max(peak[0], anonymous_kib(pid))
+                time.sleep(0.005)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            self.assertIn("queued as", self.submit(MAIL))
+            body = self.next.wait(1, 60)[0].body()
+        finally:
+            done.set()
+            watcher.join()
+        self.assertEqual(len(body), 782 * len(self.LINES))
+        self.assertTrue(body.startswith(self.LINES) and body.endswith(self.LINES))
+        self.assertLess(peak[0] - base, 4096, "KiB of RssAnon")
+
+
+class Pooled(case.Case):
+    """pool=yes: a connection goes to the next SMTP session, and the filter is told so."""
+    MAIN = "smtpd_milters = { %(service)s, pool=yes }\n"
+
+    @classmethod
+    def prepare(cls):
+        cls.peer = MilterPeer(cls.work)
+        cls.MAIN = cls.MAIN % {"service": cls.peer.service}
+
+    def test_pool(self):
+        sessions = 3 * os.cpu_count()   # each front has connections of its own
+        for _ in range(sessions):
+            self.assertIn("queued as", self.submit(MAIL))
+        self.next.wait(sessions)
+        self.assertGreaterEqual(len(self.peer.seen(b"C")), sessions)
+        self.assertGreaterEqual(len(self.peer.seen(b"K")), sessions - os.cpu_count())
+        self.assertEqual(len(self.peer.seen(b"O")), self.peer.connections)
+        self.assertLessEqual(self.peer.connections, os.cpu_count())
+
+
+class Policy(case.Case):
+    """A policy service has a breaker, answers by class of traffic, and counters, too."""
+    MAIN = """smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:%(port)d, try_limit=1, breaker=2/60s,
+  default_action=DUNNO, { default_action_null_sender=450 4.3.9 not now } }, permit_mynetworks, reject
+metrics_listen = unix:%(socket)s
+"""
+
+    @classmethod
+    def prepare(cls):
+        cls.socket = os.path.join(cls.work, "metrics")
+        cls.MAIN = (cls.MAIN % {"port": free_port(), "socket": cls.socket}).replace("\n  ", " ")
+
+    def test_policy(self):
+        for _ in range(3):
+            self.assertIn("queued as", self.submit(MAIL))
+        self.wait_log("policy service .*: circuit breaker opened")
+        self.assertIn("450 4.3.9", self.submit(MAIL, sender="<>"))
+        self.assertRegex(self.instance.command("status").stdout, r"filter policy:\S+: calls=\d+ failures=\d+.*BREAKER OPEN")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(self.socket)
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            said = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        self.assertIn('millrace_filter_failures_total{filter="policy:127.0.0.1:', said)
 
 
 class Promises(case.Case):

@@ -145,6 +145,24 @@ class Operations(case.Case):
         wait_until(lambda: not listening(instance.port), 10, "the old port closed")
         self.assertTrue(held.say("NOOP").startswith("250"))
 
+    def test_reload_moves_the_metrics(self):
+        instance, places = self.fresh("metrics"), (free_port(), free_port())
+        instance.start()
+        with open(os.path.join(instance.conf, "main.cf"), encoding="utf-8") as source:
+            text = source.read()
+
+        def reload(count, line):
+            instance.write("main.cf", text + line)
+            instance.command("reload")
+            wait_until(lambda: instance.log_text().count("reload -- version") == count, 30, "reload %d" % count)
+        reload(1, "metrics_listen = 127.0.0.1:%d\n" % places[0])
+        self.assertTrue(listening(places[0]))
+        reload(2, "metrics_listen = 127.0.0.1:%d\n" % places[1])
+        self.assertTrue(listening(places[1]))
+        wait_until(lambda: not listening(places[0]), 30, "the old place closed")
+        reload(3, "")
+        wait_until(lambda: not listening(places[1]), 30, "no metrics any more")
+
     def test_bad_reload_is_refused(self):
         instance = self.fresh("bad-reload")
         instance.start()

@@ -177,3 +177,30 @@ TEST_CASE("policy client: max_connections holds for all processes, idle ones are
     CHECK(there.connections == 1);
   });
 }
+
+TEST_CASE("policy client: a breaker opens, classes of traffic have an answer of their own, and all is counted", "[policy][breaker]") {
+  on_loop([] {
+    World world;
+    ServiceOptions options;
+    options.try_limit = 1;
+    options.default_action = "DUNNO";
+    options.class_actions[static_cast<std::size_t>(filter::Traffic::null_sender)] = "REJECT";
+    options.breaker = {2, std::chrono::seconds(100), std::chrono::seconds(0)};
+    Service service = world.service(options);
+    for (int i = 0; i < 4; ++i) CHECK_FALSE(service.ask(kRequest, Deadline::never(), log::Logger()));
+    CHECK(world.connections == 2);   // then nobody asks
+    CHECK(service.failure_action(filter::Traffic::inbound) == "DUNNO");
+    CHECK(service.failure_action(filter::Traffic::null_sender) == "REJECT");
+
+    options.breaker.grace = std::chrono::seconds(100);
+    filter::SharedFilter shared{};
+    options.name = "shared";
+    Service waiting(options, [](Deadline) -> Result<std::unique_ptr<net::Stream>> { return fail(Errc::refused, "nobody"); }, nullptr, &shared);
+    for (int i = 0; i < 2; ++i) CHECK_FALSE(waiting.ask(kRequest, Deadline::never(), log::Logger()));
+    CHECK(waiting.failure_action(filter::Traffic::inbound).starts_with("451 "));
+    CHECK(waiting.failure_action(filter::Traffic::null_sender) == "REJECT");
+    CHECK(shared.calls == 2);
+    CHECK(shared.failures == 2);
+    CHECK(shared.is_open());
+  });
+}
