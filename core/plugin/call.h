@@ -9,6 +9,7 @@
 // nothing is allocated.  Who found a Call by a handle looks, under the lock, whether it still has that handle.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -55,8 +56,11 @@ struct Call {
   std::mutex mutex;
   // Under mutex:
   mr_handle handle = 0;
-  bool alive = false;            // somebody waits for the answer; context and the rest may be used
+  // Somebody waits for the answer; context and the rest may be used.  Set without the lock, when all else is; taken away
+  // under it.
+  std::atomic<bool> alive{false};
   bool answered = false;
+  bool is_silent = false;        // answered, and there is nothing in `verdict`
   bool returned_pending = false;
   filter::Verdict verdict;       // when answered
   bool misbehaved = false;       // told once a call
@@ -76,6 +80,12 @@ struct Call {
   std::function<void()> notify;  // wakes the asker, from any thread; not set before it waits
   std::unique_ptr<MimeView> mime;   // once "mr.mime/1" was asked
 
+  // What the plugin's function returned, until it is judged. [loop]
+  std::int32_t rc = 0;
+  mr_verdict given{};
+  mr_string action{nullptr, 0};
+  bool asker_judges = false;   // it stands still right behind the plugin's function: no lock is needed in between
+
   // A restriction's call instead of on_stage; the attributes live in the arena.
   const mr_restriction_1* restriction = nullptr;
   std::vector<mr_fact> attributes;
@@ -91,6 +101,11 @@ struct Call {
   void answer(filter::Verdict given) {   // [mutex]
     answered = true;
     verdict = std::move(given);
+    if (alive && notify) notify();
+  }
+  // The answer of most: nothing. [mutex]
+  void answer_nothing() {
+    answered = is_silent = true;
     if (alive && notify) notify();
   }
   // For the next call, with a handle of its own. [mutex]

@@ -13,8 +13,9 @@ namespace millrace::plugin {
 
 void Call::renew(mr_handle fresh) {
   handle = fresh;
-  alive = answered = returned_pending = misbehaved = spoiled = false;
-  verdict = {};
+  if (!is_silent) verdict = {};
+  alive.store(false, std::memory_order_release);
+  answered = is_silent = returned_pending = misbehaved = spoiled = false;
   layout.reset();
   canonicalizer = {};
   body_octets = 0;
@@ -22,7 +23,7 @@ void Call::renew(mr_handle fresh) {
   if (!records.empty()) records.clear();
   prepend.clear();
   auth_results.clear();
-  notify = nullptr;
+  if (notify) notify = nullptr;
   mime.reset();
   restriction = nullptr;
   attributes.clear();
@@ -133,43 +134,49 @@ bool is_silent(const mr_verdict& given) {
          given.enhanced.size == 0 && given.text.size == 0 && given.reason_id.size == 0 && given.score == 0 && given.fact_count == 0;
 }
 
+// What came back from the plugin's function. [mutex]
+void judge(Call& call) {
+  Instance& instance = *call.instance;
+  const std::int32_t rc = call.rc;
+  if (rc == MR_PENDING && call.restriction == nullptr) {
+    call.returned_pending = true;
+  } else if (call.answered) {
+    instance.misbehaving("complete() and a return that is not MR_PENDING");
+  } else if (!call.alive) {
+    ++instance.counters().late;
+  } else if (is_over(call.deadline)) {
+    ++instance.counters().late;
+    call.answer(Verdict::fail(instance.label() + ": no answer in time"));
+  } else if (rc == MR_DONE && call.restriction == nullptr && is_silent(call.given)) {
+    call.answer_nothing();
+  } else if (rc == MR_DONE) {
+    const bool utf8 = call.context != nullptr && call.context->envelope.smtputf8;
+    auto checked = call.restriction != nullptr ? to_action(call.action) : to_verdict(&call.given, call.stage, utf8);
+    if (!checked) instance.misbehaving(checked.error().context);
+    call.answer(checked ? std::move(*checked) : Verdict::fail(instance.label() + ": " + checked.error().context));
+  } else {
+    if (rc > 0) instance.misbehaving("on_stage returned " + std::to_string(rc));
+    call.answer(Verdict::fail(instance.label() + ": failed with " + std::to_string(rc)));
+  }
+}
+
 // On the plugin's fiber.
 void run_stage(Call& call) {
   Instance& instance = *call.instance;
-  mr_verdict given{};
-  given.struct_size = sizeof given;
-  mr_string action{nullptr, 0};
-  std::int32_t rc;
+  static constexpr mr_verdict kUnsaid{sizeof(mr_verdict), 0, 0, 0, {nullptr, 0}, {nullptr, 0}, {nullptr, 0}, 0, nullptr, 0};
+  call.given = kUnsaid;
+  call.action = {nullptr, 0};
   if ((instance.descriptor().traits & MR_TRAIT_BLOCKS) != 0) {
-    rc = net::offload([&] { return invoke(call, call.event, given, action); });
+    call.rc = net::offload([&] { return invoke(call, call.event, call.given, call.action); });
   } else {
     const net::LoopHolder holder(instance.label().c_str());
     Call* const outer = std::exchange(running_call, &call);
-    rc = invoke(call, call.event, given, action);
+    call.rc = invoke(call, call.event, call.given, call.action);
     running_call = outer;
   }
-  {
+  if (!call.asker_judges) {
     const std::lock_guard lock(call.mutex);
-    if (rc == MR_PENDING && call.restriction == nullptr) {
-      call.returned_pending = true;
-    } else if (call.answered) {
-      instance.misbehaving("complete() and a return that is not MR_PENDING");
-    } else if (!call.alive) {
-      ++instance.counters().late;
-    } else if (is_over(call.deadline)) {
-      ++instance.counters().late;
-      call.answer(Verdict::fail(instance.label() + ": no answer in time"));
-    } else if (rc == MR_DONE && call.restriction == nullptr && is_silent(given)) {
-      call.answer({});
-    } else if (rc == MR_DONE) {
-      const bool utf8 = call.context != nullptr && call.context->envelope.smtputf8;
-      auto checked = call.restriction != nullptr ? to_action(action) : to_verdict(&given, call.stage, utf8);
-      if (!checked) instance.misbehaving(checked.error().context);
-      call.answer(checked ? std::move(*checked) : Verdict::fail(instance.label() + ": " + checked.error().context));
-    } else {
-      if (rc > 0) instance.misbehaving("on_stage returned " + std::to_string(rc));
-      call.answer(Verdict::fail(instance.label() + ": failed with " + std::to_string(rc)));
-    }
+    judge(call);
   }
   const std::shared_ptr<Call> kept = std::move(call.itself);   // nullptr: the asker holds it still, and ends it
   call.session->busy = false;
@@ -226,8 +233,8 @@ class PluginSession final : public filter::FilterSession {
   void contribute(Call& call, Context& context, const mime::Message* message, filter::Journal* journal);
   void fill_event(Call& call, const Context* context);
   std::shared_ptr<Call> take_call();
-  void give_back(std::shared_ptr<Call> call);
-  bool wait_for_answer(Call& call, Deadline deadline);
+  void give_back(std::shared_ptr<Call> call, std::unique_lock<std::mutex> lock);
+  bool wait_for_answer(Call& call, std::unique_lock<std::mutex>& lock, Deadline deadline);
   Verdict failed(std::string_view what) {
     ++instance_->counters().failures;
     return Verdict::fail(instance_->label() + ": " + std::string(what));
@@ -259,15 +266,10 @@ PluginSession::~PluginSession() {
 // Copies: a call may outlive the command it is about.
 void PluginSession::fill_event(Call& call, const Context* context) {
   mr_event& event = call.event;
-  event = mr_event{};
-  event.struct_size = sizeof event;
-  event.stage = call.stage;
-  event.call = call.handle;
-  event.session = state_->handle;
-  event.message = message_handle(call.handle);
-  event.deadline_ns = static_cast<std::uint64_t>(
+  const auto deadline_ns = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(call.deadline.at.time_since_epoch()).count());
-  event.session_data = &state_->data;
+  event = {sizeof event, call.stage, call.handle, state_->handle, message_handle(call.handle), deadline_ns, &state_->data,
+           {nullptr, 0}, {nullptr, 0}, nullptr, 0};
   if (context == nullptr) return;
   std::size_t size = context->typed.size() + context->command.size();
   for (const std::string_view parameter : context->parameters) size += parameter.size();
@@ -280,6 +282,7 @@ void PluginSession::fill_event(Call& call, const Context* context) {
   };
   event.argument = copy(context->typed);
   event.command = copy(context->command);
+  if (context->parameters.empty()) return;
   call.parameters.clear();
   for (const std::string_view parameter : context->parameters) call.parameters.push_back(copy(parameter));
   event.parameters = call.parameters.data();
@@ -297,13 +300,11 @@ std::shared_ptr<Call> PluginSession::take_call() {
 }
 
 // The plugin has returned and answered: nothing of the call is used any more.
-void PluginSession::give_back(std::shared_ptr<Call> call) {
+void PluginSession::give_back(std::shared_ptr<Call> call, std::unique_lock<std::mutex> lock) {
   instance_->gate().leave();
   const mr_handle fresh = instance_->calls.renew(call->handle);
-  {
-    const std::lock_guard lock(call->mutex);
-    if (fresh != 0) call->renew(fresh);
-  }
+  if (fresh != 0) call->renew(fresh);
+  lock.unlock();
   if (fresh != 0) spare_ = std::move(call);
   else instance_->calls.remove(call->handle);
 }
@@ -312,20 +313,19 @@ Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Me
                            filter::Journal* journal, Deadline deadline, const Question* question) {
   if (state_->busy) return failed("still busy with an earlier call");
   if (!instance_->gate().enter(deadline)) return failed("no free place among its calls");
-  instance_->counters().calls.fetch_add(1, std::memory_order_relaxed);
+  auto& calls = instance_->counters().calls;   // counted here alone
+  calls.store(calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (state_->handle == 0) state_->handle = instance_->sessions.add(state_);
   state_->touched = true;
 
   std::shared_ptr<Call> call = take_call();
-  {
-    const std::lock_guard lock(call->mutex);
-    call->stage = stage;
-    call->deadline = deadline;
-    call->context = context;
-    call->message = message;
-    call->journal = journal;
-    call->alive = true;
-  }
+  call->stage = stage;
+  call->deadline = deadline;
+  call->context = context;
+  call->message = message;
+  call->journal = journal;
+  call->asker_judges = true;
+  call->alive.store(true, std::memory_order_release);
   if (current_ != call.get()) {
     const std::lock_guard lock(state_->mutex);
     state_->current = call;
@@ -349,34 +349,44 @@ Verdict PluginSession::ask(std::uint32_t stage, Context* context, const mime::Me
     return failed("no stack for it");
   }
   if (!*ran) call->itself = call;   // it goes on by itself
-  const bool in_time = wait_for_answer(*call, deadline);
+  call->asker_judges = false;
+  std::unique_lock lock(call->mutex);
+  if (*ran) judge(*call);
+  const bool in_time = call->answered || wait_for_answer(*call, lock, deadline);
   Verdict verdict = collect(*call, journal, in_time);
   if (context != nullptr && verdict.failure.empty()) contribute(*call, *context, message, journal);
-  if (call->open_ends == 1 && in_time) give_back(std::move(call));
-  else end(call, false);
+  if (call->open_ends == 1 && in_time) {
+    give_back(std::move(call), std::move(lock));
+  } else {
+    lock.unlock();
+    end(call, false);
+  }
   return verdict;
 }
 
-// False: no answer in time.
-bool PluginSession::wait_for_answer(Call& call, Deadline deadline) {
-  std::optional<net::Event> answered;
-  {
-    const std::lock_guard lock(call.mutex);
-    if (call.answered) return true;
-    call.notify = answered.emplace().notifier();
-  }
-  return answered->wait(deadline).has_value();
+// False: no answer in time.  It waits without the lock.
+bool PluginSession::wait_for_answer(Call& call, std::unique_lock<std::mutex>& lock, Deadline deadline) {
+  net::Event answered;
+  call.notify = answered.notifier();
+  lock.unlock();
+  const bool in_time = answered.wait(deadline).has_value();
+  lock.lock();
+  return in_time;
 }
 
+// Under the call's lock.
 Verdict PluginSession::collect(Call& call, filter::Journal* journal, bool in_time) {
-  const std::lock_guard lock(call.mutex);
-  call.alive = false;
+  call.alive.store(false, std::memory_order_release);
   call.context = nullptr;
   call.message = nullptr;
   call.journal = nullptr;
   if (!call.answered) {
     if (journal != nullptr) journal->clear();
     return failed(in_time ? "woken without an answer" : "no answer in time");
+  }
+  if (call.is_silent && journal == nullptr) {
+    Verdict nothing;   // not {}, which clears it with a slow instruction first
+    return nothing;
   }
   if (!call.verdict.failure.empty()) ++instance_->counters().failures;
   if (journal != nullptr) {

@@ -2,7 +2,9 @@
 // another thing.  [any thread]
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -41,15 +43,16 @@ class HandleTable {
     last = std::move(slots_[slot].thing);
     slots_[slot].thing = nullptr;
     // Generations of 28 bits; a slot that has used them all up stays empty for ever.
-    if (++slots_[slot].generation < kGenerations) free_.push_back(slot);
+    if (slots_[slot].generation.fetch_add(1) + 1 < kGenerations) free_.push_back(slot);
   }
   // The same thing under a new handle: the old one is refused from now on.  0: this slot has had all of its handles.
+  // Only by the thread that also add()s, with a handle that it knows to be good: no lock, it is done for each call.
   std::uint64_t renew(std::uint64_t given) {
-    const std::lock_guard lock(mutex_);
-    const auto slot = static_cast<std::uint32_t>(given);
-    if (slot >= slots_.size() || handle(slot) != given || slots_[slot].generation + 1 >= kGenerations) return 0;
-    ++slots_[slot].generation;
-    return handle(slot);
+    Slot& slot = slots_[static_cast<std::uint32_t>(given)];
+    const std::uint32_t next = slot.generation.load(std::memory_order_relaxed) + 1;
+    if (next >= kGenerations) return 0;
+    slot.generation.store(next, std::memory_order_release);
+    return handle(static_cast<std::uint32_t>(given));
   }
   std::vector<std::shared_ptr<T>> all() const {
     const std::lock_guard lock(mutex_);
@@ -67,16 +70,16 @@ class HandleTable {
  private:
   struct Slot {
     std::shared_ptr<T> thing;
-    std::uint32_t generation = 1;
+    std::atomic<std::uint32_t> generation{1};
   };
   static constexpr std::uint32_t kGenerations = 1u << 28;
   std::uint64_t handle(std::uint32_t slot) const {
-    return kind_ | static_cast<std::uint64_t>(slots_[slot].generation) << 32 | slot;
+    return kind_ | static_cast<std::uint64_t>(slots_[slot].generation.load(std::memory_order_acquire)) << 32 | slot;
   }
 
   std::uint64_t kind_;
   mutable std::mutex mutex_;
-  std::vector<Slot> slots_;
+  std::deque<Slot> slots_;   // they do not move
   std::vector<std::uint32_t> free_;
 };
 

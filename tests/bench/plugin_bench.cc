@@ -3,11 +3,12 @@
 //   plugin_bench PLUGINS_DIRECTORY        the folder that holds header_checks.so (build/release/plugins)
 //
 // "call" is what the chain pays to ask the plugin about a stage beyond what it pays for any filter: handle, event, stack,
-// deadline, answer.  "bare" is the plugin's function alone.
+// deadline, answer.  "bare" is the plugin's function alone.  CPU time of the thread, the median of 7 runs.
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <vector>
 
@@ -42,12 +43,18 @@ const mr_entry kEntry = {sizeof(mr_entry), MR_ABI_MAJOR, MR_ABI_MINOR, MR_ABI_DR
                            return &noop;
                          }};
 
+double cpu_nanoseconds() {   // of this thread: what others do on the machine shows less
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
 double nanoseconds_each(int rounds, const std::function<void()>& body) {
   std::vector<double> runs;
   for (int i = 0; i < 7; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = cpu_nanoseconds();
     for (int n = 0; n < rounds; ++n) body();
-    runs.push_back(std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / rounds);
+    runs.push_back((cpu_nanoseconds() - start) / rounds);
   }
   std::sort(runs.begin(), runs.end());
   return runs[3];
@@ -85,7 +92,7 @@ void header_checks(const std::string& directory) {
     std::fprintf(file, "/^%s:.*\\b(spam%d|offer[- ]%d)\\b/ REJECT no %d\n", kNames[i % 8], i, i, i);
   }
   std::fclose(file);
-  auto filter = plugin::make_filter(directory, "{ plugin:header_checks, header_checks = pcre:" + rules + " }", plugin::Host{{}, log::Logger()});
+  auto filter = plugin::make_filter(directory, "{ plugin:header_checks, header_checks=pcre:" + rules + " }", plugin::Host{{}, log::Logger()});
   if (!filter) return void(std::printf("header_checks: %s\n", filter.error().context.c_str()));
   const filter::SessionFacts facts;
   mime::Message message;
