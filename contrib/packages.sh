@@ -10,7 +10,7 @@ packages="
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
   opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks python3-dkim mandoc
   pflogsumm mailgraph fail2ban
-  postfix-policyd-spf-python postfix-policyd-spf-perl bsd-mailx cron
+  postfix-policyd-spf-python postfix-policyd-spf-perl amavisd-new bsd-mailx cron
   spamass-milter spamd clamav-daemon clamav-milter rspamd mimedefang
 "
 # The unprivileged user for machines without Postfix's.

@@ -69,11 +69,13 @@ Decision parse_action(std::string_view value) {
                        (row.needs == Needs::address && text.find('@') == std::string_view::npos);
     if (lacks) return {Kind::bad, missing(row, text), 0, {}};
     if (row.kind == Kind::reject) {
+      const bool lacks_text = text.empty();
       decision.enhanced = take_enhanced_code(text);
       if (decision.enhanced.empty()) decision.enhanced = "5.7.1";
       if (decision.enhanced[0] == '2') decision.enhanced[0] = '4';   // as Postfix: no refusal says success
       decision.code = decision.enhanced[0] == '4' ? 451 : 550;
-      decision.text = text.empty() ? "message content rejected" : std::string(text);
+      // A code alone stays alone, as in Postfix.
+      decision.text = lacks_text ? "message content rejected" : std::string(text);
     }
     return decision;
   }

@@ -249,7 +249,7 @@ void MimeWalker::line(std::string_view text, std::uint64_t length, bool whole) {
   const bool continues = std::exchange(in_long_line_, !whole);
   if (state_ != State::body) {
     if (continues) {
-      header_.append(text.substr(0, limits_.header_size - std::min(limits_.header_size, header_.size())));
+      if (header_.size() < limits_.header_size) header_ += text;
       header_length_ += length;
       offset_ += length;
       return;
@@ -272,8 +272,8 @@ void MimeWalker::judge_body(std::string_view text) {
 void MimeWalker::header_line(std::string_view text, std::uint64_t length) {
   const bool folded = !text.empty() && (text[0] == ' ' || text[0] == '\t') && !header_.empty();
   if (folded) {
-    const std::size_t room = limits_.header_size - std::min(limits_.header_size, header_.size() + 1);
-    if (room > 0) header_.append("\n").append(text.substr(0, room));
+    // Whole lines, as long as the limit is not reached before them: as Postfix counts.
+    if (header_.size() < limits_.header_size) header_.append("\n").append(text);
     header_length_ += length;
     offset_ += length;
     return;
@@ -281,7 +281,7 @@ void MimeWalker::header_line(std::string_view text, std::uint64_t length) {
   flush_header();
   // A line that can be a header is one, even if it looks like a boundary ("--b1: x"): Postfix's order.
   if (header_name_length(text) > 0) {
-    header_.assign(text.substr(0, limits_.header_size));
+    header_ = text;
     header_offset_ = offset_;
     header_length_ = length;
   } else if (text.empty()) {

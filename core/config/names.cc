@@ -130,6 +130,9 @@ bool check_value(const NameRow& row, std::string_view value, std::string& why) {
         why = "the value must not be empty";
         return false;
       }
+      if (row.name.ends_with("_tempfail_action") && !iequals(value, "defer") && !iequals(value, "defer_if_permit")) {
+        return bad("neither defer nor defer_if_permit");
+      }
       return true;
     case ValueType::time: {
       const auto time = parse_time(value, default_unit(row.fallback));

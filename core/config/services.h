@@ -20,6 +20,12 @@ enum class ServiceKind {
 };
 ServiceKind service_kind(const Service& service);
 
+// The cleanup service of master.cf that a listener's (or pickup's) mail goes through, by cleanup_service_name; its -o
+// values are those of rewriting, copies, header fields and content checks.  nullptr: main.cf alone.
+const Service* cleanup_service(const Config& config, const Service* service);
+// The parameters of that service.
+std::shared_ptr<const Params> cleanup_params(const Config& config, const Service* service);
+
 // Is it the queue manager, under any of its names?
 bool is_queue_manager(const Service& service);
 

@@ -7,6 +7,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/overrides.h"
+#include "core/config/services.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/milter_host.h"
 #include "core/daemon/setup.h"
@@ -228,6 +229,12 @@ bool ChainBuilder::add_own(config::Findings& findings) {
       return queue->verify(address, wait);
     };
   }
+  if (impl_->parts.anvil != nullptr) {
+    // A place that is entered and never left: whoever counts one was first.
+    environment.first_of_all = [counts = std::make_shared<FrontCounts>(*impl_->parts.anvil, impl_->parts.process)](std::string_view text) {
+      return counts->enter("first " + std::string(text)).count <= 1;
+    };
+  }
   environment.foreign = [this](const std::string& parameter, std::string_view kind, std::string_view argument) {
     return impl_->foreign(parameter, kind, argument);
   };
@@ -247,8 +254,9 @@ bool ChainBuilder::add_own(config::Findings& findings) {
   const std::size_t before = findings.lines.size();
   const auto overrides = config::parse_receive_overrides(impl_->params->receive_override_options);
   if (overrides && overrides->no_content_checks) return true;
-  auto checks = make_content_checks(config, *impl_->params, *impl_->parts.tables,
-                                    logger_for(config, "cleanup", impl_->parts.service), findings);
+  const config::Service* cleanup = config::cleanup_service(config, impl_->parts.service);
+  auto checks = make_content_checks(config, *config::cleanup_params(config, impl_->parts.service), *impl_->parts.tables,
+                                    logger_for(config, "cleanup", cleanup), findings);
   if (checks) impl_->chain.add(std::move(checks));
   return findings.lines.size() == before || !findings.has_errors();
 }

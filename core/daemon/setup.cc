@@ -1,3 +1,4 @@
+#include "core/base/strings.h"
 #include "core/daemon/setup.h"
 
 #include <fcntl.h>
@@ -56,11 +57,24 @@ log::Logger logger_for(const config::Config& config, std::string_view program, c
   return log::Logger(fmt::format("{}/{}", name, program));
 }
 
+// A typing mistake must not have a log written over something else.
+static bool may_be_log(std::string_view path, std::string_view prefixes) {
+  for (const std::string_view prefix : split(prefixes, ", \t\r\n")) {
+    if (!path.starts_with(prefix)) continue;
+    if (path.size() == prefix.size() || path[prefix.size()] == '/' || prefix.ends_with('/')) return true;
+  }
+  return false;
+}
+
 Result<log::Options> open_log(const config::Config& config, bool foreground) {
   log::Options options;
   options.threaded = false;
   const std::string& path = config.params().maillog_file;
   if (!path.empty()) {
+    if (!may_be_log(path, config.params().maillog_file_prefixes)) {
+      return fail(Errc::config, fmt::format("maillog_file: {} does not begin with any of maillog_file_prefixes ({})", path,
+                                            config.params().maillog_file_prefixes));
+    }
     const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fail(Errc::config, fmt::format("maillog_file: {}: {}", path, std::strerror(errno)));
     options.facility = log::Facility::file;

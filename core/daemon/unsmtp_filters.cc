@@ -4,6 +4,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/overrides.h"
+#include "core/config/services.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/milter_host.h"
 #include "core/daemon/setup.h"
@@ -28,7 +29,8 @@ std::shared_ptr<UnsmtpFilters> UnsmtpFilters::make(std::shared_ptr<const config:
     if (given) overrides = *given;   // pickup reports what is wrong with it
   }
   if (!overrides.no_content_checks) {
-    if (auto checks = make_content_checks(*config, params, tables, out->log_, findings)) out->chain_.add(std::move(checks));
+    const auto cleanup = config::cleanup_params(*config, service);
+    if (auto checks = make_content_checks(*config, *cleanup, tables, out->log_, findings)) out->chain_.add(std::move(checks));
   }
   milter::Host host;
   host.parameter = "non_smtpd_milters";

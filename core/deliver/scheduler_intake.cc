@@ -374,11 +374,11 @@ void Scheduler::assign(const MessagePtr& message, Places& places) {
   const queue::Entry& entry = message->entry;
   std::vector<std::pair<const Place*, Batch>> batches;
   for (auto& [place, list] : places) {
-    // Postfix's order: by domain, then by address.
+    // Postfix's order: by domain, then by address, capitals first.
     std::vector<std::tuple<std::string, std::string, std::size_t>> sorted;
     for (const std::size_t one : list) {
       const std::string& address = entry.recipients[one].recipient.address;
-      sorted.emplace_back(domain_of(address), lower(address), one);
+      sorted.emplace_back(domain_of(address), address, one);
     }
     std::sort(sorted.begin(), sorted.end());
     Transport& by = transport(place.transport);

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "core/base/strings.h"
 #include "core/config/config.h"
@@ -76,6 +77,7 @@ class Delivery {
       }
       sender_ = step.sender;
       is_list_ = step.is_list;
+      if (!params().frozen_delivered_to) delivered_ = lower(step.address);
       recipient(step.address, step.level, step.from);
     }
     send_forwards();
@@ -190,7 +192,7 @@ class Delivery {
     }
     if (!seen_.insert("to " + lower(route->recipient)).second) return;
     if (has_delivered_to(headers_, route->recipient)) return bounce("5.4.6", "mail forwarding loop for " + route->recipient, route->recipient);
-    forwards_[{sender_, is_list_}].push_back(route->recipient);
+    forwards_[{sender_, is_list_, delivered_}].push_back(route->recipient);
   }
 
   Request facts(TaskKind kind, const std::string& address) const {
@@ -323,16 +325,17 @@ class Delivery {
   }
 
   void send_forwards() {
-    std::string delivered;
+    bool named = false;
     for (const std::string_view word : split(params().prepend_delivered_header, ", \t\r\n")) {
-      if (iequals(word, "forward")) delivered = delivered_;
+      if (iequals(word, "forward")) named = true;
     }
     for (const auto& [who, list] : forwards_) {
       if (attempt_.verify_only()) {
         for (const std::string& to : list) add(Status::sent, "2.0.0", "forwards to " + to, to);
         continue;
       }
-      const auto id = shared_.parts.forwarder->forward(attempt_, position_, who.first, who.second, list, delivered);
+      const auto& [sender, is_list, delivered] = who;
+      const auto id = shared_.parts.forwarder->forward(attempt_, position_, sender, is_list, list, named ? delivered : "");
       if (id) {
         add(Status::sent, "2.0.0", "forwarded as " + *id, "");
         parts_.back().next_hop_reports = true;
@@ -384,7 +387,7 @@ class Delivery {
   };
   std::deque<Step> steps_;
   bool is_list_ = false;   // within an alias that has an owner
-  std::map<std::pair<std::string, bool>, std::vector<std::string>> forwards_;   // by sender, and whether a list's
+  std::map<std::tuple<std::string, bool, std::string>, std::vector<std::string>> forwards_;   // by sender, whether a list's, Delivered-To
 };
 
 class LocalAgent final : public deliver::Agent {

@@ -1,7 +1,10 @@
 #include "core/map/pattern.h"
 
+#include <optional>
+
 #include "core/base/strings.h"
 #include "core/map/ere.h"
+#include "core/map/literals.h"
 
 namespace millrace::map {
 
@@ -66,7 +69,12 @@ void PatternRules::add(std::string_view line, int number, const Warn& outer) {
   rule.has_groups = parsed->highest_group > 0;
   rule.result = std::move(parsed->result);
   const bool decides = rule.kind == PatternRule::Kind::match && !rule.patterns[0].negated;
-  starts_.push_back(decides ? start_of(rule.patterns[0].regex.prefix()) : Start{});
+  Start start;
+  if (decides) {
+    start = start_of(rule.patterns[0].regex.prefix());
+    add_pairs(rule.patterns[0].regex.literals(), start);
+  }
+  starts_.push_back(start);
   rules_.push_back(std::move(rule));
 }
 
@@ -80,6 +88,16 @@ PatternRules::Start PatternRules::start_of(std::string_view text) {
   return start;
 }
 
+// From the end of each run, the last run first: what is special to a rule seldom stands at its beginning.
+void PatternRules::add_pairs(const std::vector<std::string>& literals, Start& start) {
+  for (std::size_t run = literals.size(); run-- > 0;) {
+    const std::string& text = literals[run];
+    for (std::size_t i = text.size() - 1; i > 0 && start.pair_count < start.pairs.size(); i -= i >= 2 ? 2 : 1) {
+      start.pairs[start.pair_count++] = Pairs::place(text[i - 1], text[i]);
+    }
+  }
+}
+
 void PatternRules::finish(const Warn& warn) {
   for (const std::size_t index : open_) {
     rules_[index].block_end = rules_.size();
@@ -91,8 +109,17 @@ void PatternRules::finish(const Warn& warn) {
 Lookup PatternRules::find(std::string_view key) const {
   std::vector<std::pair<std::size_t, std::size_t>> groups;
   const std::uint64_t octets = start_of(key).octets;
+  std::optional<Pairs> pairs;   // of the key: made when a rule's beginning fits
+  const auto lacks = [&](const Start& start) {
+    if (start.pair_count == 0) return false;
+    if (!pairs) pairs.emplace(key);
+    for (std::uint16_t p = 0; p < start.pair_count; ++p) {
+      if (!pairs->has(start.pairs[p])) return true;
+    }
+    return false;
+  };
   for (std::size_t i = 0; i < rules_.size(); ++i) {
-    if (((octets ^ starts_[i].octets) & starts_[i].mask) != 0) continue;
+    if (((octets ^ starts_[i].octets) & starts_[i].mask) != 0 || lacks(starts_[i])) continue;
     const Rule& rule = rules_[i];
     if (rule.kind == PatternRule::Kind::endif) continue;
     bool hit = true;

@@ -1,6 +1,7 @@
 // pcre: and regexp: tables: rules in order, first match wins; if/endif, negation, substitution.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,12 +35,15 @@ class PatternRules {
   };
   bool compile(const PatternText& text, Rule& rule, const Warn& warn) const;
 
-  // The first octets of what a rule can match, without case: most rules are told apart by them, in one compare and
-  // without touching the rule.
+  // The first octets of what a rule can match, without case, and pairs of neighbours that must stand in it: nearly all
+  // rules that do not match are left out by them, without touching the rule or running PCRE2.
   struct Start {
     std::uint64_t octets = 0, mask = 0;
+    std::array<std::uint16_t, 4> pairs{};
+    std::uint16_t pair_count = 0;
   };
   static Start start_of(std::string_view text);
+  static void add_pairs(const std::vector<std::string>& literals, Start& start);
 
   PatternDialect dialect_;
   std::vector<Rule> rules_;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/base/strings.h"
+#include "core/map/literals.h"
 
 namespace millrace::map {
 
@@ -73,6 +74,7 @@ Result<Regex> Regex::compile(const std::string& pattern, unsigned options) {
   // Without the JIT (a kernel that forbids writable code) the interpreter does the same work.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   if (!(options & (kMultiline | kExtended))) out.prefix_ = literal_prefix(pattern);
+  if (!(options & kExtended)) out.literals_ = required_literals(pattern);
   out.caseless_ = (options & kCaseless) != 0;
   if (out.caseless_) out.prefix_ = lower(out.prefix_);
   return out;
@@ -101,57 +103,6 @@ Regex::Outcome Regex::match(std::string_view subject,
     }
   }
   return Outcome::yes;
-}
-
-std::string literal_prefix(std::string_view pattern) {
-  if (pattern.size() < 2 || pattern[0] != '^') return {};
-  // An alternative outside all groups would be another way to match.  Whatever makes it hard to tell
-  // where groups and lists end makes us give up: a wrong prefix would lose matches.
-  int depth = 0;
-  bool in_list = false;
-  for (std::size_t i = 1; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    const char after = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
-    if (c == '\\') {
-      if (after == 'Q' || after == 'E' || after == 'c') return {};
-      ++i;
-    } else if (c == '|' && (in_list || depth <= 0)) {
-      return {};
-    } else if (c == '[' && !in_list) {
-      in_list = true;
-      if (after == '^') ++i;
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') ++i;
-    } else if (c == '[' && (after == ':' || after == '.' || after == '=')) {
-      const std::size_t close = pattern.find(std::string{after, ']'}, i + 2);
-      if (close == pattern.npos || pattern.substr(i, close - i).find('|') != pattern.npos) return {};
-      i = close + 1;
-    } else if (in_list) {
-      if (c == '(' || c == ')') return {};
-      in_list = c != ']';
-    } else if (c == '(') {
-      if (after == '?' && (i + 2 >= pattern.size() || std::string_view(":=!<>").find(pattern[i + 2]) ==
-                                                          std::string_view::npos))
-        return {};
-      ++depth;
-    } else if (c == ')') {
-      --depth;
-    }
-  }
-  std::string out;
-  std::size_t i = 1;
-  for (; i < pattern.size(); ++i) {
-    char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size() && !is_alnum(pattern[i + 1])) {
-      c = pattern[++i];
-    } else if (!is_alnum(c) && c != ':' && c != '-' && c != '_' && c != ' ' && c != '@' && c != '/') {
-      break;
-    }
-    out += c;
-  }
-  // A quantifier makes the last character optional.
-  if (i < pattern.size() && (pattern[i] == '*' || pattern[i] == '?' || pattern[i] == '{') && !out.empty())
-    out.pop_back();
-  return out;
 }
 
 }  // namespace millrace::map

@@ -34,6 +34,8 @@ class Regex {
   unsigned group_count() const { return groups_; }
   // See literal_prefix(); in lower case when caseless.
   const std::string& prefix() const { return prefix_; }
+  // See required_literals().
+  const std::vector<std::string>& literals() const { return literals_; }
 
  private:
   struct Free { void operator()(void* code) const; };
@@ -42,11 +44,8 @@ class Regex {
   // What each match begins with, in lower case when caseless: most rules of a header table are told
   // apart by it without a call of the engine.
   std::string prefix_;
+  std::vector<std::string> literals_;
   bool caseless_ = false;
 };
-
-// The literal text every match of `pattern` begins with, at the start of the subject; "" when there is none
-// or it cannot be told.
-std::string literal_prefix(std::string_view pattern);
 
 }  // namespace millrace::map

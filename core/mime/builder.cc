@@ -76,13 +76,13 @@ void MessageBuilder::record(bool line_end) {
   const bool folded = !piece.empty() && (piece.front() == ' ' || piece.front() == '\t');
   if (!field_.empty() && (goes_on || folded)) {
     // As Postfix counts: a line end is one octet.
-    const std::size_t used = field_.size() - folds_ + (goes_on ? 0 : 1);
+    const std::size_t used = field_.size() - folds_;
     if (used < limits_.header_size) {
       if (!goes_on) {
         field_ += "\r\n";
         ++folds_;
       }
-      field_.append(piece, 0, limits_.header_size - used);
+      field_ += piece;   // whole lines, as long as the limit is not reached before them
       section_ += piece.size() + 2;
     }
     return;
@@ -103,7 +103,6 @@ void MessageBuilder::record(bool line_end) {
   if (name_length_ > 0) {
     const std::size_t colon = piece.find(':', name_length_);
     field_ = piece.substr(0, name_length_) + piece.substr(colon);
-    field_.resize(std::min(field_.size(), std::max(limits_.header_size, name_length_ + 1)));
     section_ += field_.size() + 2;
     return;
   }

@@ -241,11 +241,12 @@ Result<std::string> Service::talk(const Attributes& attributes, Deadline deadlin
       return action;
     }
     const bool closed = action.error().code == Errc::closed;
-    if (reused && closed) {   // it closed an idle connection while we wrote: no fault of the service
-      fresh = true;
-      continue;
-    }
     ++count;
+    if (reused && closed && !fresh) {   // it may have closed an idle connection while we wrote: no delay, no fault of the service
+      if (options_.try_limit <= 1) count = 0;
+      fresh = true;
+      if (count < options_.try_limit) continue;
+    }
     const bool last = count >= options_.try_limit || deadline.passed() || action.error().code == Errc::canceled ||
                       action.error().code == Errc::limit;
     if (last || !closed) log.warning("problem talking to server " + name() + ": " + reason(action.error()));

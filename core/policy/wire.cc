@@ -48,7 +48,7 @@ Decoded decode(std::string_view buffer) {
     if (equal == std::string_view::npos || line.find('\0') != std::string_view::npos) {
       return malformed("not name=value: \"" + printable(line.substr(0, 60)) + "\"");
     }
-    if (!found && trim(line.substr(0, equal)) == "action") {
+    if (!found && line.substr(0, equal) == "action") {
       out.action = trim(line.substr(equal + 1));
       found = true;
     }

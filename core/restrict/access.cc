@@ -58,12 +58,17 @@ bool Run::probe(const Step& step, const std::string& key, const Subject& about, 
   if (key.empty()) return false;
   const map::Lookup found = step.table->find(key);
   if (!found) {
-    warn(found.error().context);
-    warn(step.table->name() + ": table lookup problem");
+    if (!step.table->name().starts_with("fail:")) warn(found.error().context);   // which has no more to say
+    warn(step.table->name() + " lookup error for \"" + printable(key.substr(0, 100)) + "\"");
     status = result(step.table->name(), "451 4.3.5 Server configuration error", about, ok);
     return true;
   }
   if (!*found) return false;
+  if ((*found)->empty()) {   // no result, or a mistake: nobody can tell, and a refusal is the safer reading
+    warn(step.table->name() + ": key " + printable(key.substr(0, 100)) + ": empty string result is not allowed");
+    status = result(step.table->name(), "451 4.3.5 Server configuration error", about, ok);
+    return true;
+  }
   status = result(step.table->name(), **found, about, ok);
   return true;
 }
@@ -219,7 +224,7 @@ Status Run::result(const std::string& source, std::string_view value, const Subj
     case AccessKind::info: log_whatsup("info", text); return Status::dunno;
     case AccessKind::warn: log_whatsup("warn", text); return Status::dunno;
     case AccessKind::hangup:
-      log_whatsup("hangup", text_or("connection closed"));
+      log_whatsup("hangup", text);
       verdict_ = filter::Verdict::reply(421, "4.7.0", "Error: hanging up");
       verdict_.hangup = true;
       verdict_.reason_id = "access_hangup";

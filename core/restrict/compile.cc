@@ -1,6 +1,7 @@
 // From parameters to programs, at start: see program.h.  All that is wrong is found here, before a client
 // can meet it.
 #include <algorithm>
+#include <set>
 
 #include "core/base/strings.h"
 #include "core/config/config.h"
@@ -47,6 +48,18 @@ class Compiler {
         lua_class(*program, trim(*value));
       } else {
         list(*program, name, *value, &kListDefault);
+      }
+    }
+  }
+
+  // A class that leads back to itself can decide nothing: whoever comes there goes round until he is refused.
+  void cycles() {
+    std::set<const Program*> done;
+    for (const auto& [name, program] : rules_.classes) {
+      std::vector<const Program*> path;
+      if (leads_back(*program, path, done)) {
+        error("smtpd_restriction_classes", "restriction class `" + name + "' leads back to itself");
+        return;
       }
     }
   }
@@ -265,6 +278,18 @@ class Compiler {
     }
   }
 
+  static bool leads_back(const Program& program, std::vector<const Program*>& path, std::set<const Program*>& done) {
+    if (std::find(path.begin(), path.end(), &program) != path.end()) return true;
+    if (done.count(&program) != 0) return false;
+    path.push_back(&program);
+    for (const Step& step : program.steps) {
+      if (step.restriction_class != nullptr && leads_back(*step.restriction_class, path, done)) return true;
+    }
+    path.pop_back();
+    done.insert(&program);
+    return false;
+  }
+
   bool controls_relay(const Program& program, int depth) const {
     bool warned = false;
     for (const Step& step : program.steps) {
@@ -389,6 +414,7 @@ std::shared_ptr<const Rules> compile(const Environment& environment, config::Fin
       {&Rules::etrn, "smtpd_etrn_restrictions", params.smtpd_etrn_restrictions, &kEtrnAccess},
   };
   for (const Row& row : rows) compiler.list(*rules.*row.program, row.parameter, row.value, row.bare);
+  if (!compiler.failed()) compiler.cycles();
   if (!compiler.failed()) compiler.relay_safety();
   if (compiler.failed()) return nullptr;
   return rules;

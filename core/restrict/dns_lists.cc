@@ -160,7 +160,8 @@ Status Run::list_reply(const dnsbl::Site& site, const Listed& about, const std::
     return reject(450, "4.7.1", "Service unavailable");
   }
   const int code = (rest[0] - '0') * 100 + (rest[1] - '0') * 10 + (rest[2] - '0');
-  rest = trim(rest.substr(4));
+  rest.remove_prefix(4);
+  while (!rest.empty() && is_space(rest.front())) rest.remove_prefix(1);
   const std::string_view dsn = take_dsn(rest);
   const Status status = reject(code, dsn.empty() ? "4.7.1" : dsn, rest.empty() ? "Service unavailable" : std::string(rest));
   if (status == Status::reject) verdict_.facts.emplace_back("dns_list", site.domain);

@@ -32,7 +32,10 @@ class Session final : public filter::FilterSession {
       while (!name.empty() && name.back() == ' ') name.pop_back();
       journal.add({Edit::Kind::prepend_header, 0, std::move(name), field.substr(colon + 1), true});
     }
-    for (const std::string& address : state_.bcc) journal.add({Edit::Kind::add_recipient, 0, address, ""});
+    // As with Postfix the first copy may be reported on and the others may not.
+    for (std::size_t i = 0; i < state_.bcc.size(); ++i) {
+      journal.add({Edit::Kind::add_recipient, 0, state_.bcc[i], i == 0 ? "" : "NOTIFY=NEVER"});
+    }
     return verdict;
   }
 

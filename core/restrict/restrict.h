@@ -46,6 +46,8 @@ struct Environment {
   policy::Pool* policies = nullptr;               // start-up only
   // Asks the queue process what is known of an address; empty for `check`.  [fiber]
   std::function<Result<smtp::Verified>(const std::string& address, std::chrono::seconds wait)> verify;
+  // Is this process the first of the server to ask with this text?  Empty: there is no other.
+  std::function<bool(std::string_view text)> first_of_all;
   // Makes the word of kind "lua" or "plugin"; errors are start-up errors.  Empty: such words are refused.
   // `parameter`: where the word stands.
   std::function<Result<std::shared_ptr<ForeignWord>>(const std::string& parameter, std::string_view kind,

@@ -17,7 +17,7 @@ using filter::Verdict;
 namespace {
 
 constexpr std::size_t kMaxDepth = 100;        // of lists within lists
-constexpr std::size_t kMaxReply = 510;        // RFC 5321 section 4.5.3.1.5, without CRLF
+constexpr std::size_t kMaxReply = 4096;       // Postfix does not cut what a policy service says
 constexpr std::string_view kClient = "Client host", kHelo = "Helo command", kSender = "Sender address",
                            kRecipient = "Recipient address";
 
@@ -360,7 +360,7 @@ void Run::warn(std::string_view text) const {
   if (!silent_) log().warning(printable(text));
 }
 
-// Once a process for each word, as in Postfix.
+// Once for each word, whichever front comes to it first.
 void Run::warn_of_old_word(std::string_view name, std::string_view instead) const {
   if (silent_) return;
   static std::mutex mutex;
@@ -369,6 +369,8 @@ void Run::warn_of_old_word(std::string_view name, std::string_view instead) cons
     const std::lock_guard lock(mutex);
     if (!told.emplace(name).second) return;
   }
+  const auto& first = rules_.environment.first_of_all;
+  if (first && !first(name)) return;
   warn("support for restriction \"" + std::string(name) + "\" will be removed from " + params_.mail_name + "; use \"" +
        std::string(instead) + "\" instead");
 }

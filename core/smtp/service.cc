@@ -6,6 +6,7 @@
 #include "core/base/strings.h"
 #include "core/config/host.h"
 #include "core/config/overrides.h"
+#include "core/config/services.h"
 #include "core/smtp/transcript.h"
 
 namespace millrace::smtp {
@@ -197,7 +198,8 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   Opener open(parts, params, findings);
   context->name = parts.service->name;
   context->log = log::Logger(params.syslog_name + "/smtpd");
-  context->cleanup_log = log::Logger(params.syslog_name + "/cleanup");
+  const std::shared_ptr<const config::Params> cleanup = config::cleanup_params(*parts.config, parts.service);
+  context->cleanup_log = log::Logger(cleanup->syslog_name + "/cleanup");
   context->sink = parts.sink;
   context->resolver = params.smtpd_peername_lookup ? parts.resolver : nullptr;
   context->trace = parts.trace;
@@ -226,8 +228,8 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
     context->proxy = std::move(proxy);
   }
 
-  // Cleanup's parameters are those of main.cf: an smtpd service's -o does not reach it.
-  auto rewriting = rewrite::Cleanup::make(parts.config->params(), parts.router, *parts.tables);
+  // Cleanup's parameters are those of its own service: an smtpd service's -o does not reach it.
+  auto rewriting = rewrite::Cleanup::make(*cleanup, parts.router, *parts.tables);
   if (rewriting) context->rewriting = std::move(*rewriting);
   else open.error("canonical_maps", rewriting.error().context);
   if (const auto overrides = config::parse_receive_overrides(params.receive_override_options)) {
@@ -259,14 +261,15 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   context->strip_characters = mime::CharacterSet(params.message_strip_characters).without("\r\n");
   context->reject_characters = mime::CharacterSet(params.message_reject_characters).without("\r\n");
   context->expansion_filter = mime::CharacterSet(params.smtpd_expansion_filter);
-  context->header_policy.drop = mime::parse_header_names(params.message_drop_headers);
+  context->header_policy.drop = mime::parse_header_names(cleanup->message_drop_headers);
   context->header_policy.add_missing =
-      params.always_add_missing_headers || !params.remote_header_rewrite_domain.empty();
+      cleanup->always_add_missing_headers || !cleanup->remote_header_rewrite_domain.empty();
+  context->rewrites_remote_headers = !cleanup->remote_header_rewrite_domain.empty();
   context->header_policy.long_queue_ids = params.enable_long_queue_ids;
   context->header_policy.host = params.myhostname;
-  context->header_policy.undisclosed_recipients = params.undisclosed_recipients_header;
+  context->header_policy.undisclosed_recipients = cleanup->undisclosed_recipients_header;
   context->builder_limits.line_length = static_cast<std::size_t>(params.line_length_limit);
-  context->builder_limits.header_size = static_cast<std::size_t>(params.header_size_limit);
+  context->builder_limits.header_size = static_cast<std::size_t>(cleanup->header_size_limit);
   context->chain = std::move(parts.chain);
   return open.failed() ? nullptr : context;
 }

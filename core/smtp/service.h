@@ -87,6 +87,7 @@ struct ServiceContext {
   BareNewline bare_newline = BareNewline::normalize;
   map::MatchList bare_newline_exclusions, event_limit_exceptions;
   map::MatchList xclient_hosts, xforward_hosts, verp_clients, flush_domains;
+  bool rewrites_remote_headers = false;   // remote_header_rewrite_domain is set
   map::MatchList debug_peers;      // whose sessions are logged line by line; with -v all are
   bool verbose = false;
   map::MatchList noop_commands, forbidden_commands;

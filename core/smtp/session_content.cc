@@ -271,7 +271,7 @@ Reply Session::finish_message() {
   const bool local = current.envelope.source == "LOCAL";
   policy.add_missing = policy.add_missing || local;
   const Context context = local                                          ? Context::local
-                          : params_.remote_header_rewrite_domain.empty() ? Context::none
+                          : !service_.rewrites_remote_headers ? Context::none
                                                                          : Context::remote;
   const rewrite::Cleanup& rewriting = *service_.rewriting;
   if (const auto done = rewriting.headers(message, context, service_.address_mappings); !done) return rewriting_failed(done.error());

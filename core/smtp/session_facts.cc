@@ -63,7 +63,6 @@ void Session::look_up_client() {
   facts_.name_status = status_of(names.name_status);
   facts_.reverse_name_status = status_of(names.reverse_status);
   facts_.reverse_client_name = names.reverse;
-  // XCLIENT must not change who may use it, hence once.
   may_xclient_ = service_.xclient_hosts.matches_host(names.name, socket_address_).value_or(false);
   may_xforward_ = service_.xforward_hosts.matches_host(names.name, socket_address_).value_or(false);
   set_client(names.name, socket_address_, facts_.client_port);

@@ -111,7 +111,7 @@ Reply Session::xclient(const Input& input) {
       if (!missing && !is_port(attribute.value)) return bad_syntax(attribute);
       (attribute.name == "PORT" ? facts.client_port : facts.server_port) = missing ? "unknown" : attribute.value;
     } else if (attribute.name == "HELO") {
-      if (!missing) facts.helo_name = neutered(attribute.value);
+      if (!missing) facts.helo_name = without_spaces(neutered(attribute.value));
     } else if (attribute.name == "PROTO") {
       if (!iequals(attribute.value, "SMTP") && !iequals(attribute.value, "ESMTP")) return bad_syntax(attribute);
       facts.protocol = upper(attribute.value);
@@ -160,7 +160,7 @@ Reply Session::xforward(const Input& input) {
       if (!missing && !is_port(attribute.value)) return bad_syntax(attribute);
       forwarded.port = missing ? unknown : attribute.value;
     } else if (attribute.name == "HELO") {
-      forwarded.helo = missing ? "" : neutered(attribute.value);
+      forwarded.helo = missing ? "" : without_spaces(neutered(attribute.value));
     } else if (attribute.name == "PROTO") {
       if (!missing && attribute.value.size() > 64) return bad_syntax(attribute);
       forwarded.protocol = missing ? unknown : neutered(attribute.value);

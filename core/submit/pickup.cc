@@ -13,6 +13,7 @@
 
 #include "core/base/strings.h"
 #include "core/config/overrides.h"
+#include "core/config/services.h"
 #include "core/mime/verp.h"
 #include "core/queue/codec.h"
 #include "core/smtp/command.h"
@@ -92,9 +93,9 @@ std::unique_ptr<Pickup> Pickup::make(const PickupParts& parts, config::Findings&
   pickup->params_ = config.params_for(*parts.service, &findings);
   const config::Params& params = *pickup->params_;
   pickup->log_ = log::Logger(params.syslog_name + "/pickup");
-  pickup->cleanup_log_ = log::Logger(params.syslog_name + "/cleanup");
-  // Cleanup's parameters are those of main.cf.
-  auto rewriting = rewrite::Cleanup::make(config.params(), parts.router, *parts.tables);
+  const std::shared_ptr<const config::Params> cleanup = config::cleanup_params(config, parts.service);
+  pickup->cleanup_log_ = log::Logger(cleanup->syslog_name + "/cleanup");
+  auto rewriting = rewrite::Cleanup::make(*cleanup, parts.router, *parts.tables);
   if (!rewriting) {
     findings.error(config.where("canonical_maps"), "canonical_maps", rewriting.error().context);
     return nullptr;
@@ -106,13 +107,13 @@ std::unique_ptr<Pickup> Pickup::make(const PickupParts& parts, config::Findings&
     return nullptr;
   }
   pickup->submit_users_ = std::move(*users);
-  pickup->header_policy_.drop = mime::parse_header_names(params.message_drop_headers);
+  pickup->header_policy_.drop = mime::parse_header_names(cleanup->message_drop_headers);
   pickup->header_policy_.add_missing = true;
   pickup->header_policy_.long_queue_ids = params.enable_long_queue_ids;
   pickup->header_policy_.host = params.myhostname;
-  pickup->header_policy_.undisclosed_recipients = params.undisclosed_recipients_header;
+  pickup->header_policy_.undisclosed_recipients = cleanup->undisclosed_recipients_header;
   pickup->builder_limits_.line_length = static_cast<std::size_t>(params.line_length_limit);
-  pickup->builder_limits_.header_size = static_cast<std::size_t>(params.header_size_limit);
+  pickup->builder_limits_.header_size = static_cast<std::size_t>(cleanup->header_size_limit);
   pickup->strip_characters_ = mime::CharacterSet(params.message_strip_characters).without("\r\n");
   pickup->reject_characters_ = mime::CharacterSet(params.message_reject_characters).without("\r\n");
   const auto overrides = config::parse_receive_overrides(params.receive_override_options);

@@ -96,7 +96,7 @@ guard unix - n n - 0 spawn user=USER argv=/usr/bin/python3 WORK/policy.py
     def test_argv_user_and_environment(self):
         self.submit(MAIL, sender="<A.b@sender.example>", recipients=("<First+X@show.example>", '<"c;id"@show.example>'))
         got = self.shown()[0]
-        self.assertEqual(got["argv"], ["A.b@sender.example", "c;id@show.example", "first+x@show.example", "show.example", "a b"])
+        self.assertEqual(got["argv"], ["A.b@sender.example", "first+x@show.example", "c;id@show.example", "show.example", "a b"])
         if ROOT:
             self.assertEqual((got["uid"], got["gid"]), pwd.getpwnam(USER)[2:4])
             self.assertEqual(got["groups"], [pwd.getpwnam(USER)[3]])

@@ -75,7 +75,7 @@ class Instance:
                 "local_recipient_maps": "", "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4",
                 "mynetworks": "127.0.0.0/8", "relay_domains": "dest.example", "mail_owner": owner.pw_name,
                 "queue_directory": self.queue, "data_directory": os.path.join(self.conf, "data"),
-                "maillog_file": self.log,
+                "maillog_file": self.log, "maillog_file_prefixes": work,
                 "notify_classes": ""}   # no letters to postmaster between the mail that a test waits for
         for line in main.strip().splitlines():
             key, value = line.split("=", 1)

@@ -50,8 +50,16 @@ TEST_CASE("config support: names of transports", "[config][support]") {
 
 TEST_CASE("config services: what each kind means", "[config][services]") {
   CHECK(findings_of("", "pickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\n") == "");
-  CHECK(findings_of("", "cleanup unix n - n - 0 cleanup -o header_checks=\n") ==
-        "warning: /c/master.cf, line 1: header_checks: -o of the cleanup service is not acted on\n");
+  CHECK(findings_of("", "cleanup unix n - n - 0 cleanup -o header_checks=\n") == "");
+  CHECK(findings_of("", "cleanup unix n - n - 0 cleanup -o line_length_limit=100\n") ==
+        "warning: /c/master.cf, line 1: line_length_limit: -o of the cleanup service is not acted on\n");
+  CHECK(findings_of("", "25 inet n - n - - smtpd -o header_checks=\n") ==
+        "warning: /c/master.cf, line 1: header_checks: cleanup's parameter: -o of smtpd does nothing (see cleanup_service_name)\n");
+  CHECK(findings_of("", "25 inet n - n - - smtpd -o cleanup_service_name=pre\npre unix n - n - 0 cleanup -o always_bcc=\n") == "");
+  CHECK(findings_of("", "25 inet n - n - - smtpd -o cleanup_service_name=pre\n") ==
+        "fatal: /c/master.cf, line 1: cleanup_service_name: no cleanup service of this name: pre\n");
+  CHECK(findings_of("content_filter = scan:[127.0.0.1]:10024\n", "25 inet n - n - - smtpd\n") ==
+        "fatal: /c/main.cf, line 2: content_filter: no transport of this name in master.cf: scan\n");
   CHECK(findings_of("", "smtp inet n - n - 1 postscreen\n") ==
         "fatal: /c/master.cf, line 1: smtp: service command postscreen is not supported\n");
   CHECK(findings_of("", "628 inet n - n - - qmqpd\n") == "fatal: /c/master.cf, line 1: 628: service command qmqpd is not supported\n");

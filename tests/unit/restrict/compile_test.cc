@@ -53,7 +53,8 @@ TEST_CASE("restrictions: no relay control, no start", "[restrict]") {
   CHECK(refused("warn_if_reject a\nsmtpd_restriction_classes = a\na = reject\n"));
   CHECK(refused("a\nsmtpd_restriction_classes = a\na = lua:x.lua\n"));
   CHECK(refused("check_plugin x\n"));
-  CHECK(refused("a\nsmtpd_restriction_classes = a\na = a\n"));
+  CHECK(errors(none + "smtpd_recipient_restrictions = a\nsmtpd_restriction_classes = a, b\na = b\nb = permit_mynetworks, a\n")
+            .find("leads back to itself") != std::string::npos);
   CHECK_FALSE(refused("permit_mynetworks, reject_unauth_destination\n"));
   CHECK_FALSE(refused("warn_if_reject permit_mynetworks, defer\n"));
   CHECK_FALSE(refused("a\nsmtpd_restriction_classes = a\na = permit_mynetworks, reject\n"));

@@ -159,7 +159,7 @@ TEST_CASE("restrictions: classes, in classes and in tables", "[restrict]") {
       "insiders = check_sender_access inline:{ {dest.example=OK}, {boss@s.example=OK} }, reject\n"
       "gentle = warn_if_reject reject_non_fqdn_sender, permit\n"
       "nested = check_helo_access inline:{ {nest.example=insiders} }\n"
-      "loop = loop\n"
+      "loop = check_recipient_access inline:{loop@dest.example=loop}\n"
       "smtpd_recipient_restrictions = reject_unauth_destination, inline:{ {all@dest.example=insiders},"
       " {soft@dest.example=gentle}, {deep@dest.example=nested}, {loop@dest.example=loop}, {last@dest.example=nested, nested} },"
       " check_recipient_access inline:{ {last@dest.example=REJECT reached the end} }\n");
