@@ -229,7 +229,33 @@ Params Config::Impl::make_params(const Service* service, Findings* findings) con
 }
 
 // Mistakes between parameters that Postfix finds at start.
+namespace {
+// Labels of letters, digits, '-' and '_', no '-' at an end; what is not ASCII is left to others.
+bool is_host_name(std::string_view name) {
+  for (const std::string_view label : split(name, ".")) {
+    if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
+    for (const char c : label) {
+      if (!is_alnum(c) && c != '-' && c != '_' && static_cast<unsigned char>(c) < 0x80) return false;
+    }
+  }
+  return !name.empty() && name.front() != '.' && name.back() != '.' && name.find("..") == name.npos;
+}
+}  // namespace
+
 void Config::Impl::check_identity(Findings& findings) const {
+  if (!params.myhostname.empty() && !is_host_name(params.myhostname)) {
+    findings.error(where("myhostname", nullptr), "myhostname", fmt::format("bad host name: {}", printable(params.myhostname)));
+  }
+  for (const std::string_view word : split(params.inet_protocols, ", \t\r\n")) {
+    if (iequals(word, "all") || iequals(word, "ipv4") || iequals(word, "ipv6")) continue;
+    findings.error(where("inet_protocols", nullptr), "inet_protocols", fmt::format("unknown protocol: {}", printable(word)));
+  }
+  // All mail for relay_domains would wait.
+  const std::string relay = params.relay_transport.substr(0, params.relay_transport.find(':'));
+  const auto has_relay = [&](const Service& one) { return one.name == relay && one.type == "unix"; };
+  if (entries.count("relay_transport") != 0 && !trim(params.relay_domains).empty() && !services.empty() && std::none_of(services.begin(), services.end(), has_relay)) {
+    findings.error(where("relay_transport", nullptr), "relay_transport", fmt::format("no transport of this name in master.cf: {}", relay));
+  }
   if (!parse_level(params.compatibility_level)) {
     findings.error(where("compatibility_level", nullptr), "compatibility_level",
                    fmt::format("bad compatibility level: {}", params.compatibility_level));

@@ -92,6 +92,7 @@ class Checker {
         [this](checks::MimeFault fault, std::string_view text) { log_fault(fault, text); });
     for (header_ = 0; header_ < message_.headers.size() && !inspection.done(); ++header_) {
       const mime::Header& header = message_.headers[header_];   // our own Received too: hiding it is a common rule
+      if (header.generated) continue;
       std::string text = header.text();
       text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());
       inspection.header(text, header.name(), std::string_view(text).substr(std::min(text.size(), text.find(':') + 1)));

@@ -47,6 +47,7 @@ struct SessionFacts {
   std::optional<net::TlsInfo> tls;
   std::string sasl_method, sasl_username, sasl_sender;
   unsigned long session_number = 0;     // as in the log
+  int verbosity = 0;                 // -v of the service, debug_peer_level of a client in debug_peer_list
   unsigned client_connections = 0;      // of this client now, this one counted; 0: not counted
   std::string stress;                   // value of the parameter
   bool is_local = false;                // one of ours by local_header_rewrite_clients, or mail that did not come by SMTP

@@ -1,28 +1,15 @@
 #include "core/map/remote.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include <array>
 #include <optional>
 
 #include "core/base/strings.h"
+#include "core/net/in_gate.h"
+#include "core/net/service_addresses.h"
 
 namespace millrace::map {
 
 namespace {
-
-// Leaves the gate whatever way a look-up ends.
-class Inside {
- public:
-  explicit Inside(net::Gate& gate) : gate_(gate) {}
-  ~Inside() { gate_.leave(); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  net::Gate& gate_;
-};
 
 std::string reason(const Error& error) {
   switch (error.code) {
@@ -44,26 +31,6 @@ std::optional<RemoteServer> parse_inet(std::string_view text) {
   std::string_view host = text.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   return RemoteServer{std::string(host), std::string(text.substr(colon + 1)), {}};
-}
-
-// Blocks: on the worker pool.
-Result<std::vector<net::Endpoint>> addresses(const RemoteServer& server) {
-  addrinfo hints{}, *list = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (const int error = ::getaddrinfo(server.host.c_str(), server.port.c_str(), &hints, &list); error != 0) {
-    return fail(Errc::temporary, "host or service " + server.to_text() + " not found: " + ::gai_strerror(error));
-  }
-  std::vector<net::Endpoint> out;
-  for (const addrinfo* one = list; one != nullptr; one = one->ai_next) {
-    std::array<char, NI_MAXHOST> host{};
-    std::array<char, NI_MAXSERV> port{};
-    if (::getnameinfo(one->ai_addr, one->ai_addrlen, host.data(), host.size(), port.data(), port.size(),
-                      NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
-      out.push_back({host.data(), parse_number<std::uint16_t>(port.data()).value_or(0), false});
-    }
-  }
-  ::freeaddrinfo(list);
-  return out;
 }
 
 }  // namespace
@@ -125,8 +92,8 @@ Lookup RemoteTable::find(std::string_view key) {
 
 Result<std::unique_ptr<net::Stream>> RemoteTable::connect(Deadline deadline) const {
   if (!server_.unix_path.empty()) return net::connect({server_.unix_path, 0, true}, {}, deadline);
-  const auto places = net::offload([this] { return addresses(server_); });
-  if (!places) return tl::unexpected(places.error());
+  const auto places = net::offload([this] { return net::service_addresses(server_.host, server_.port); });
+  if (!places) return fail(Errc::temporary, "host or service " + server_.to_text() + " not found: " + places.error().context);
   Result<std::unique_ptr<net::Stream>> last = fail(Errc::refused, "no address");
   for (const net::Endpoint& place : *places) {
     last = net::connect(place, {}, deadline);
@@ -176,7 +143,7 @@ Result<RemoteReply> RemoteTable::exchange(Connection& connection, const std::str
 Lookup RemoteTable::ask(std::string_view key) {
   const Deadline deadline = Deadline::after(kLookupTime);
   if (auto entered = gate_.enter(deadline); !entered) return failed("all connections are busy");
-  const Inside inside(gate_);
+  const net::InGate inside(gate_);
   const std::string request = protocol_.request(key);
   for (bool fresh = false;;) {
     auto connection = take(fresh, deadline);

@@ -125,7 +125,9 @@ class StaticTable : public Named {
 class FailTable : public Named {
  public:
   using Named::Named;
-  Lookup find(std::string_view) override { return fail(Errc::temporary, name() + ": query error"); }
+  Lookup find(std::string_view key) override {
+    return fail(Errc::temporary, name() + " lookup error for \"" + printable(key.substr(0, 100)) + "\"");
+  }
   bool is_pattern() const override { return true; }
 };
 

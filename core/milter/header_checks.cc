@@ -45,9 +45,9 @@ bool MilterSession::check_header(Edit& edit, Context& context) {
   }
   const auto note = [&](std::string_view action, std::string_view why) {
     const std::string to = envelope.recipients.empty() ? "" : " to=<" + envelope.recipients.back().address + ">";
-    log.info(fmt::format("{}: milter-header-{}: header {} from {}[{}]; from=<{}>{} proto={} helo=<{}>{}{}", envelope.queue_id, action,
+    log.info(fmt::format("{}: milter-header-{}: header {} from {}[{}]; from=<{}>{} proto={} helo=<{}>: {}", envelope.queue_id, action,
                          text.substr(0, kLogged), context.session.client_name, context.session.client_address, envelope.sender, to,
-                         context.session.protocol, context.session.helo_name, why.empty() ? "" : ": ", why));
+                         context.session.protocol, context.session.helo_name, why));
   };
   switch (decision.kind) {
     case Kind::dunno: return true;

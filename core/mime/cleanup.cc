@@ -76,6 +76,7 @@ void apply_header_policy(Message& message, const HeaderPolicy& policy, std::stri
     });
   }
   if (policy.add_missing) {
+    const std::size_t given = message.headers.size();
     if (!seen_id) {
       std::string id = "<";
       if (!policy.long_queue_ids) id.append(message_id_time(arrival)).append(".");
@@ -97,6 +98,7 @@ void apply_header_policy(Message& message, const HeaderPolicy& policy, std::stri
             Header::make(prefix + std::string(text.substr(0, name)), trim(text.substr(text.find(':') + 1))));
       }
     }
+    for (std::size_t i = given; i < message.headers.size(); ++i) message.headers[i].generated = true;
   }
   if (!has_id) log.emplace_back("message-id=<>");
 }

@@ -36,6 +36,7 @@ class Header {
   std::string unfolded() const;
   const std::string& text() const { return text_; }
 
+  bool generated = false;     // a field that was missing: not for header_checks
   bool own_received = false;  // made by us for this transaction; filters do not see it
 
  private:

@@ -1,32 +1,19 @@
 // Asking policy services: see client.h.
 #include "core/policy/client.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "core/base/strings.h"
+#include "core/net/in_gate.h"
+#include "core/net/service_addresses.h"
 
 namespace millrace::policy {
 
 namespace {
 
 constexpr std::chrono::milliseconds kWaitStep{10};   // for a connection that another process gives up
-
-// Leaves the gate whatever way ask() ends.
-class Inside {
- public:
-  explicit Inside(net::Gate& gate) : gate_(gate) {}
-  ~Inside() { gate_.leave(); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  net::Gate& gate_;
-};
 
 // Of an error, the word for the log.
 std::string reason(const Error& error) {
@@ -36,33 +23,6 @@ std::string reason(const Error& error) {
     case Errc::closed: return "the server closed the connection without an answer";
     default: return printable(error.context);
   }
-}
-
-// All addresses of host:port.  Blocks: for start-up.
-Result<std::vector<net::Endpoint>> look_up(const std::string& host, const std::string& port) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  const char* const node = host.empty() ? "localhost" : host.c_str();
-  if (parse_number<std::uint16_t>(port)) hints.ai_flags |= AI_NUMERICSERV;
-  if (const int error = ::getaddrinfo(node, port.c_str(), &hints, &found); error != 0) {
-    return fail(Errc::config, "policy service " + host + ":" + port + ": " + ::gai_strerror(error));
-  }
-  std::vector<net::Endpoint> out;
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-    std::array<char, NI_MAXHOST> address{};
-    std::array<char, NI_MAXSERV> number{};
-    if (::getnameinfo(each->ai_addr, each->ai_addrlen, address.data(), address.size(), number.data(), number.size(),
-                      NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-      continue;
-    }
-    net::Endpoint endpoint;
-    endpoint.address = address.data();
-    endpoint.port = parse_number<std::uint16_t>(number.data()).value_or(0);
-    out.push_back(std::move(endpoint));
-  }
-  ::freeaddrinfo(found);
-  return out;
 }
 
 Service::Connect connector(std::vector<net::Endpoint> endpoints) {
@@ -225,7 +185,7 @@ Result<std::string> Service::talk(const Attributes& attributes, Deadline deadlin
                 " connections are busy");
     return tl::unexpected(entered.error());
   }
-  const Inside inside(gate_);
+  const net::InGate inside(gate_);
   const std::string request = encode(attributes);
   // As in Postfix, a service that hung up at the end of the last request has used up one try: it is not
   // asked twice again, each time with the delay, by every recipient while it is broken.
@@ -283,8 +243,8 @@ Result<std::shared_ptr<Service>> Pool::open(std::string_view argument, const con
                                 : (chroot ? queue_directory_ : std::string()) + options->path;
     endpoints.push_back(std::move(endpoint));
   } else {
-    auto found = look_up(options->host, options->port);
-    if (!found) return tl::unexpected(found.error());
+    auto found = net::service_addresses(options->host, options->port);
+    if (!found) return fail(Errc::config, "policy service " + options->host + ":" + options->port + ": " + found.error().context);
     endpoints = std::move(*found);
   }
   filter::SharedFilter* const shared = shared_ != nullptr ? shared_->find("policy:" + options->name) : nullptr;

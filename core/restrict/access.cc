@@ -49,8 +49,9 @@ std::string Run::fix_dsn(std::string_view dsn, std::string_view kind) const {
   constexpr std::string_view kRecipientDetails[] = {"", "1", "2", "3", "4", "5", "6", "3", "2"};
   const bool known = detail.size() == 1 && detail[0] >= '1' && detail[0] <= '8';
   const auto index = static_cast<std::size_t>(known ? detail[0] - '0' : 0);
-  if (kind == "Sender address") return known ? out.substr(0, 4) + std::string(kSenderDetails[index]) : out;
-  if (kind == "Recipient address") return known ? out.substr(0, 4) + std::string(kRecipientDetails[index]) : out;
+  // What Postfix does not know says nothing.
+  if (kind == "Sender address") return out.substr(0, 4) + (known ? std::string(kSenderDetails[index]) : "0");
+  if (kind == "Recipient address") return out.substr(0, 4) + (known ? std::string(kRecipientDetails[index]) : "0");
   return out.substr(0, 1) + ".0.0";
 }
 
@@ -104,7 +105,7 @@ Status Run::check_mail_table(const Step& step, const std::string& address, std::
   const Subject about = {address, kind};
   const auto route = rules_.environment.router->resolve(address, sender_.value_or(""));
   if (!route) return lookup_failure(address, route.error());
-  const std::string& resolved = route->recipient;
+  const std::string resolved = lower(route->recipient);   // also for what a pattern's result repeats
   const std::size_t at = resolved.rfind('@');
   if (at == std::string::npos) {
     warn("no @domain in address: " + resolved);

@@ -254,7 +254,13 @@ Status Run::step(const Step& step) {
   }
   word_ = step.word;
   if (step.word->ahead != nullptr) look_ahead();
-  return (this->*step.word->handler)(step);
+  const Status status = (this->*step.word->handler)(step);
+  if (context_.session.verbosity >= 2 && !silent_) {
+    const char* const said = status == Status::ok ? "permit" : status == Status::reject ? "refuse" : "dunno";
+    log().info(printable(subject().name + ": " + std::string(step.word->name) + (step.text == step.word->name ? "" : " " + step.text) +
+                         ": " + (descent_.program != nullptr ? "a list" : said)));
+  }
+  return status;
 }
 
 Status Run::settle_ok(Status status, Ok ok, const std::string& source) {

@@ -51,7 +51,7 @@ Result<std::optional<std::string>> AddressMapper::find(const NamedMaps& maps, st
                                       extension);
   // Whatever went wrong with a table, the message can be tried again.
   if (!found) {
-    return fail(Errc::temporary, fmt::format("{} lookup problem for {}: {}", maps.name, address.substr(0, 300), found.error().context));
+    return fail(Errc::temporary, fmt::format("{} map lookup problem for {}: {}", maps.name, address.substr(0, 300), found.error().context));
   }
   return found;
 }

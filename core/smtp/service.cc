@@ -249,7 +249,7 @@ std::shared_ptr<ServiceContext> ServiceContext::make(ServiceParts parts, config:
   context->xforward_hosts = open.list("smtpd_authorized_xforward_hosts", params.smtpd_authorized_xforward_hosts, Kind::address);
   context->verp_clients = open.list("smtpd_authorized_verp_clients", params.smtpd_authorized_verp_clients, Kind::address);
   context->debug_peers = open.list("debug_peer_list", params.debug_peer_list, Kind::address);
-  context->verbose = parts.service->verbosity > 0;
+  context->verbosity = parts.service->verbosity;
   context->flush_domains = open.list("fast_flush_domains", params.fast_flush_domains, Kind::domain);
   context->noop_commands = open.list("smtpd_noop_commands", params.smtpd_noop_commands, Kind::string);
   context->forbidden_commands = open.list("smtpd_forbidden_commands", params.smtpd_forbidden_commands, Kind::string);

@@ -89,7 +89,7 @@ struct ServiceContext {
   map::MatchList xclient_hosts, xforward_hosts, verp_clients, flush_domains;
   bool rewrites_remote_headers = false;   // remote_header_rewrite_domain is set
   map::MatchList debug_peers;      // whose sessions are logged line by line; with -v all are
-  bool verbose = false;
+  int verbosity = 0;
   map::MatchList noop_commands, forbidden_commands;
   map::Maps discard_keyword_maps, command_filter;
   unsigned discard_keywords = 0;

@@ -203,7 +203,7 @@ std::optional<Reply> Session::content_fault() const {
       log_event(log_, "reject", "bare <LF> received");
       return Reply(static_cast<int>(params_.smtpd_forbid_bare_newline_reject_code), "5.5.2",
                    params_.myhostname + " Error: bare <LF> received");
-    case ContentFault::bad_character: return Reply(550, "5.7.1", "Error: message content rejected");
+    case ContentFault::bad_character: return Reply(550, "5.7.1", "disallowed character");
     case ContentFault::no_space: return no_space();
     case ContentFault::io: return write_error();
   }
@@ -284,13 +284,7 @@ Reply Session::finish_message() {
   std::vector<std::string> lines;
   mime::apply_header_policy(message, policy, id, rewrite::quote_local(from), current.envelope.arrival, lines);
   for (const std::string& line : lines) service_.cleanup_log.info(id + ": " + line);
-  std::vector<mime::Header> prepended;
-  for (const std::string& text : current.prepend) {
-    const std::size_t length = mime::header_name_length(text);
-    if (length == 0) continue;
-    prepended.push_back(mime::Header::make(text.substr(0, length), trim(std::string_view(text).substr(text.find(':') + 1))));
-  }
-  message.headers.insert(message.headers.begin(), prepended.begin(), prepended.end());
+  current.prepend_to(message);
   return deliver(message);
 }
 
@@ -342,6 +336,7 @@ std::optional<Reply> Session::settle_recipients(mime::Envelope& envelope) const 
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;
     envelope.recipients.assign(1, std::move(only));
+    envelope.content_filter.clear();   // header_checks(5): it overrides FILTER, and content_filter with it
     // It overrides aliases and copies, but the sender is mapped all the same.
     auto sender = service_.rewriting->sender(envelope.sender, map);
     if (!sender) return rewriting_failed(sender.error());

@@ -40,7 +40,11 @@ void Session::set_client(std::string name, std::string address, std::string port
   if (params_.smtpd_client_port_logging) namaddr_ += ":" + (facts_.client_port.empty() ? "unknown" : facts_.client_port);
   // What depends on who it is.
   const ServiceContext& service = service_;
-  traced_ = service.verbose || service.debug_peers.matches_host(facts_.client_name, shown_address()).value_or(false);
+  facts_.verbosity = service.verbosity;
+  if (service.debug_peers.matches_host(facts_.client_name, shown_address()).value_or(false)) {
+    facts_.verbosity += static_cast<int>(params_.debug_peer_level);
+  }
+  traced_ = facts_.verbosity > 0;
   bare_newline_ = service.bare_newline;
   if (bare_newline_ != BareNewline::no &&
       service.bare_newline_exclusions.matches_host(facts_.client_name, shown_address()).value_or(false)) {

@@ -75,13 +75,7 @@ std::optional<Reply> Session::proxy_recipient(std::string_view command) {
 
 Reply Session::proxy_message(mime::Message& message) {
   Transaction& current = *transaction_;
-  std::vector<mime::Header> prepended;
-  for (const std::string& text : current.prepend) {
-    const std::size_t length = mime::header_name_length(text);
-    if (length == 0) continue;
-    prepended.push_back(mime::Header::make(text.substr(0, length), trim(std::string_view(text).substr(text.find(':') + 1))));
-  }
-  message.headers.insert(message.headers.begin(), prepended.begin(), prepended.end());
+  current.prepend_to(message);
   if (service_.proxy->speed_adjust) {
     if (std::optional<Reply> refused = proxy_open()) return *refused;
     for (std::size_t i = 1; i < current.commands.size(); ++i) {

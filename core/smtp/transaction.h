@@ -44,11 +44,13 @@ struct Transaction {
   std::string first_recipient;     // internal form: Received, logs, footers
   std::size_t overshoot = 0;       // recipients over smtpd_recipient_limit
   bool discard = false;            // a filter said so: accept and drop
-  std::vector<std::string> prepend;
+  std::vector<std::string> prepend;      // header fields that filters want at the top
   bool bdat = false;               // a BDAT was accepted
   std::unique_ptr<Content> content;
   std::vector<std::string> commands;    // MAIL and RCPT as the client gave them, for a proxy filter
   std::unique_ptr<ProxyFilter> proxy;   // open
+
+  void prepend_to(mime::Message& message) const;
 };
 
 }  // namespace millrace::smtp

@@ -321,6 +321,7 @@ Pickup::Outcome Pickup::accept(const File& file, const Submission& submission, m
   }
   bool map = address_mappings_;
   if (!envelope.redirect.empty()) {
+    envelope.content_filter.clear();   // which it overrides
     mime::Recipient only = envelope.recipients.back();
     only.address = std::exchange(envelope.redirect, {});
     only.notify = 0;

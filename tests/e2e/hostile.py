@@ -12,6 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import case  # noqa: E402
+import mime_bombs  # noqa: E402
 from instance import wait_until  # noqa: E402
 
 random.seed(8)
@@ -324,6 +325,23 @@ smtpd_tls_key_file = %(work)s/key.pem
         replies = [client.say("RCPT TO:<b%d@dest.example>" % n) for n in range(1005)]
         self.assertEqual(sum(r.startswith("250") for r in replies), 1000)
         self.assertTrue(replies[1001].startswith("452 4.5.3"), replies[1001])
+
+    def test_hostile_mime_costs_little_memory(self):
+        """Each alone in an instance of its own with all checks on: at most 16 MiB more, whatever it is answered."""
+        checks = "".join("%s = pcre:{{/^X-None: never/ REJECT}}\n" % name for name in
+                         ("header_checks", "mime_header_checks", "nested_header_checks", "body_checks"))
+        bombs = mime_bombs.bombs()
+        for name, content in bombs.items():
+            with self.subTest(name):
+                instance = self.make("bomb-" + name, "message_size_limit = 20480000\n" + checks)
+                instance.start()
+                self.addCleanup(instance.stop)
+                self.submit(MAIL, instance=instance)   # what is made at the first message is not the bomb's
+                before = anonymous_kib(instance.process.pid)
+                reply, most = mime_bombs.send(instance.port, content, lambda: anonymous_kib(instance.process.pid))  # pylint: disable=cell-var-from-loop
+                self.assertIn(reply[:3], ("250", "550", "552"), reply)
+                self.assertLess(most - before, 16 * 1024, name)
+                instance.stop()
 
     def test_mime_bombs(self):
         deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(20000))

@@ -13,6 +13,7 @@ from instance import wait_until  # noqa: E402
 
 MAIL = b"From: a@sender.example\r\nTo: b@dest.example\r\nSubject: x\r\n\r\nFrom here\r\nend\r\n"
 ALIASES = """team: one@dest.example, two@dest.example
+chain: team
 owner-list: keeper@dest.example
 list: three@dest.example
 run: "|/usr/bin/id -un > WORK/out/run; cat >> WORK/out/run"
@@ -104,6 +105,17 @@ virtual unix - n n - - virtual
         wait_until(lambda: os.path.exists(self.path(name)) and os.path.getsize(self.path(name)), 10, name)
         with open(self.path(name), encoding="utf-8") as file:
             return file.read()
+
+    def test_delivered_to_of_an_alias_in_an_alias(self):
+        """frozen_delivered_to: the address that the message came with, or the one that was expanded last."""
+        for value, expected in (("yes", b"Delivered-To: chain@local.example"), ("no", b"Delivered-To: team@mx.mill.example")):
+            instance = self.make("frozen-" + value, self.MAIN + "frozen_delivered_to = %s\n" % value, master=self.MASTER)
+            instance.start()
+            self.addCleanup(instance.stop)
+            self.next.clear()
+            self.submit(MAIL, instance=instance, recipients=("<chain@local.example>",))
+            self.assertIn(expected, self.arrived("one@dest.example", "two@dest.example").headers())
+            instance.stop()
 
     def test_alias_forwards_once(self):
         self.to("team@local.example")

@@ -144,10 +144,19 @@ trace unix - - n - - smtp -v
 class Frozen(case.Case):
     MAIN = "master_service_disable = qmgr.fifo\ndebug_peer_list = 127.0.0.0/8\nsmtpd_soft_error_limit = 20\n"
 
+    def test_debug_peer_level_1_is_the_conversation_alone(self):
+        quiet = self.make("quiet", self.MAIN + "debug_peer_level = 1\n")
+        quiet.start()
+        self.addCleanup(quiet.stop)
+        self.submit(CONTENT, instance=quiet)
+        self.wait_log(r"> localhost\[127\.0\.0\.1\]: 221 ", instance=quiet)
+        self.assertNotIn("permit_mynetworks: permit", quiet.log_text())
+
     def test_frozen_mail_waits_until_thawed(self):
         queued = self.queue_id(self.submit(CONTENT))
         self.wait_log(r"smtpd\[\d+\]: < localhost\[127\.0\.0\.1\]: EHLO client\.example")
         self.wait_log(r"smtpd\[\d+\]: > localhost\[127\.0\.0\.1\]: 354 End data")
+        self.wait_log(r"smtpd\[\d+\]: b@dest\.example: permit_mynetworks: permit$")
         self.instance.command("queue", "-f")
         listed = self.instance.command("queue", "-p").stdout
         self.assertIn(queued, listed)

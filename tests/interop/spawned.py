@@ -106,11 +106,14 @@ $forward_method = 'smtp:[127.0.0.1]:%(back)d'; $notify_method = $forward_method;
         cls.MASTER = cls.MASTER.replace("BACK", str(back))
 
     def test_once_through_both_listeners(self):
-        first = self.queue_id(self.submit(MAIL, helo="client.example"))
+        first = self.queue_id(self.client(source="127.0.0.9").message(MAIL, helo="client.example"))
         got = self.next.wait(1, 30)[0]
         text = got.header_bytes()
         self.assertEqual(text.count(b"(amavis, port"), 1, text)
-        self.wait_log(r"orig_queue_id=%s, orig_client=" % first)
+        self.assertEqual(text.count(b"with ESMTP id " + first.encode()), 1, text)
+        # Who it came from went through amavisd by XFORWARD, twice.
+        self.wait_log(r"orig_queue_id=%s, orig_client=\S+\[127\.0\.0\.9\]" % first)
+        self.assertEqual(self.instance.log_text().count("orig_queue_id=" + first), 1)
         self.wait_log(first + ": removed")
 
 
