@@ -122,9 +122,6 @@ void edit_recipients(const Edit& edit, std::vector<mime::Recipient>& recipients)
   for (const mime::Recipient& r : recipients) {
     if (r.address == fresh.address && r.orcpt == fresh.orcpt && r.notify == fresh.notify) return;
   }
-  for (const mime::Recipient& r : recipients) {
-    if (r.notify == fresh.notify && same_address(r.address, address)) return;
-  }
   recipients.push_back(std::move(fresh));
 }
 
