@@ -156,8 +156,8 @@ class Replaced(case.Case):
         cls.MAIN = cls.MAIN % {"services": ", ".join(peer.service for peer in cls.peers)}
 
     def test_memory(self):
-        self.assertIn("queued as", self.submit(MAIL))   # what is made once is there
-        self.next.wait(1, 60)
+        self.assertIn("queued as", self.client(seconds=120).message(MAIL))   # what is made once is there
+        self.next.wait(1, 120)
         self.next.clear()
         pid, peak, done = self.instance.process.pid, [0], threading.Event()
         base = anonymous_kib(pid)
@@ -169,8 +169,8 @@ class Replaced(case.Case):
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            self.assertIn("queued as", self.submit(MAIL))
-            body = self.next.wait(1, 60)[0].body()
+            self.assertIn("queued as", self.client(seconds=120).message(MAIL))
+            body = self.next.wait(1, 120)[0].body()
         finally:
             done.set()
             watcher.join()
@@ -181,7 +181,7 @@ class Replaced(case.Case):
 
 class Pooled(case.Case):
     """pool=yes: a connection goes to the next SMTP session, and the filter is told so."""
-    MAIN = "smtpd_milters = { %(service)s, pool=yes }\n"
+    MAIN = "smtpd_milters = { %(service)s, pool=yes, pool_idle=100s }\n"
 
     @classmethod
     def prepare(cls):

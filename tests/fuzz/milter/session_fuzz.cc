@@ -109,6 +109,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     judge(message, envelope);
     session.abort();
   }
-  at(Stage::close, "");
+  session.close();
   return 0;
 }
