@@ -10,6 +10,7 @@
 #include "core/config/services.h"
 #include "core/daemon/content_checks.h"
 #include "core/daemon/milter_host.h"
+#include "core/daemon/private_files.h"
 #include "core/daemon/setup.h"
 #include "core/filter/element.h"
 #include "core/milter/settings.h"
@@ -93,6 +94,7 @@ class PluginWord final : public restrict::ForeignWord {
     auto made = plugin::make_restriction(params, element_, host_);
     if (!made) return tl::unexpected(made.error());
     word_ = std::move(*made);
+    host_.private_files.reset();
     return {};
   }
 
@@ -155,6 +157,7 @@ struct ChainBuilder::Impl {
     host.tables = parts.tables;
     host.state = state;
     host.metrics = parts.plugin_metrics;
+    host.private_files = private_files;
     return host;
   }
   bool no_milters() const {
@@ -170,6 +173,7 @@ struct ChainBuilder::Impl {
   std::shared_ptr<rewrite::Router> router;
   std::vector<std::pair<std::string, std::shared_ptr<LuaWord>>> lua_words;   // by the parameter they stand in
   std::vector<std::pair<std::string, std::shared_ptr<PluginWord>>> plugin_words;
+  std::shared_ptr<const std::map<std::string, std::string>> private_files;   // read as root
   filter::Chain chain;
   milter::Host milter_parts;
   map::Maps milter_maps;
@@ -216,6 +220,12 @@ bool ChainBuilder::add_own(config::Findings& findings) {
     return false;
   }
   impl_->router = std::move(*router);
+  auto files = read_private_files(impl_->params->plugin_private_files);
+  if (!files) {
+    findings.error(config.where("plugin_private_files"), "plugin_private_files", files.error().context);
+    return false;
+  }
+  impl_->private_files = std::move(*files);
   restrict::Environment environment;
   environment.config = impl_->parts.config;
   environment.params = impl_->params;
@@ -349,6 +359,7 @@ bool ChainBuilder::add_foreign(config::Findings& findings) {
     }
   }
   if (findings.has_errors() || !impl_->add_filters(findings)) return false;
+  impl_->private_files.reset();
   impl_->common = impl_->chain;
   const std::string milters = impl_->no_milters() ? std::string() : impl_->params->smtpd_milters;
   for (auto& made : milter::make_filters(config, *impl_->params, milters, findings,

@@ -55,6 +55,7 @@ Result<std::shared_ptr<Instance>> Instance::make(std::shared_ptr<const Library> 
   if (filter->start != nullptr && filter->start(filter->self) < 0) return wrong("does not start");
   instance->started_ = true;
   instance->load_log_ = nullptr;
+  instance->host_.private_files.reset();
   return instance;
 }
 

@@ -36,6 +36,7 @@ struct Host {
   map::TableSet* tables = nullptr;            // used while a filter starts; without it "mr.table/1" is absent
   std::shared_ptr<State> state;               // without it "mr.kv/1" is absent
   SharedMetrics* metrics = nullptr;           // what all processes count; nullptr: this one is alone
+  std::shared_ptr<const std::map<std::string, std::string>> private_files;   // by path; while a filter starts
   std::string authserv_id;                    // of the Authentication-Results field; "" and it is absent
 };
 

@@ -110,6 +110,16 @@ mr_rc header_find(void* ctx, mr_handle message, mr_string name, std::uint64_t nt
   return found == nullptr ? mr_rc{MR_E_ABSENT} : give(view, value, found->milter_value(false));
 }
 
+mr_rc header_text(void* ctx, mr_handle message, mr_string* text) noexcept {
+  View view(ctx, message);
+  if (const mr_rc rc = view.content(); rc != MR_OK || text == nullptr) return rc != MR_OK ? rc : mr_rc{MR_E_ARGUMENT};
+  std::string whole;
+  for (const mime::Header& header : view.call->message->headers) {
+    if (!header.own_received) whole.append(header.text()).append("\r\n");
+  }
+  return give(view, text, std::move(whole));
+}
+
 mr_rc body_size(void* ctx, mr_handle message, std::uint64_t* octets) noexcept {
   View view(ctx, message);
   if (const mr_rc rc = view.content(); rc != MR_OK || octets == nullptr) return rc != MR_OK ? rc : mr_rc{MR_E_ARGUMENT};
@@ -261,7 +271,7 @@ constexpr mr_msg_1 kMessage{
     sizeof(mr_msg_1), 0,         queue_id,      sender,         recipient_count, recipient_at,
     header_count,     header_at, header_find,   body_size,      body_read,       header_add,
     header_insert,    header_prepend, header_change, header_delete, recipient_add, recipient_delete,
-    sender_change,    body_append};
+    sender_change,    body_append,    header_text};
 
 }  // namespace
 

@@ -284,6 +284,21 @@ mr_rc table_find(void* ctx, mr_handle handle, mr_handle table_handle, mr_string 
 
 constexpr mr_table_1 kTable{sizeof(mr_table_1), 0, table_open, table_find};
 
+// --- mr.private_files/1 -------------------------------------------------------------------------
+
+mr_rc private_read(void* ctx, mr_string path, mr_string* text) noexcept {
+  Instance& instance = self(ctx);
+  const auto name = to_view(path, 4096);
+  if (!name || text == nullptr) return MR_E_ARGUMENT;
+  if (!instance.is_loading()) return MR_E_STAGE;
+  const auto found = instance.host().private_files->find(std::string(*name));
+  if (found == instance.host().private_files->end()) return MR_E_ABSENT;
+  *text = {found->second.data(), found->second.size()};
+  return MR_OK;
+}
+
+constexpr mr_private_files_1 kPrivateFiles{sizeof(mr_private_files_1), 0, private_read};
+
 // --- mr.worker/1 --------------------------------------------------------------------------------
 
 mr_rc worker_run(void* ctx, mr_handle handle, void (*work)(void*), void* argument) noexcept {
@@ -315,6 +330,7 @@ const void* find_service(const Instance& instance, std::string_view id) {
   if (id == "mr.metrics/1") return &kMetrics;
   if (id == "mr.auth_results/1" && !host.authserv_id.empty()) return &kAuthResults;
   if (id == "mr.table/1" && host.tables != nullptr) return &kTable;
+  if (id == "mr.private_files/1" && host.private_files != nullptr) return &kPrivateFiles;
   if (id == "mr.worker/1") return &kWorker;
   return nullptr;
 }

@@ -83,6 +83,17 @@ mr_rc header_find(void* ctx, mr_handle m, mr_string name, std::uint64_t nth, mr_
   }
   return MR_E_ABSENT;
 }
+mr_rc header_text(void* ctx, mr_handle m, mr_string* out) {
+  const mr_rc rc = about(ctx, m, out);
+  if (rc != MR_OK) return rc;
+  std::string whole;
+  for (const auto& [name, value] : self(ctx).input->headers) {
+    whole += name + ": ";
+    for (const char c : value) c == '\n' ? whole += "\r\n" : whole += c;
+    whole += "\r\n";
+  }
+  return give(ctx, out, whole);
+}
 mr_rc body_size(void* ctx, mr_handle m, std::uint64_t* out) {
   const mr_rc rc = about(ctx, m, out);
   return rc == MR_OK ? (*out = self(ctx).input->body.size(), rc) : rc;
@@ -225,7 +236,7 @@ HostileHost::HostileHost(const mr_descriptor& descriptor, HostMood mood)
       session_{sizeof session_, 0, session_get},
       message_{sizeof message_, 0,         queue_id,      sender,        recipient_count, recipient_at, header_count,
                header_at,       header_find, body_size,   body_read,     header_add,      header_insert, header_add,
-               header_change,   header_delete, envelope_edit, envelope_edit, envelope_edit, body_append},
+               header_change,   header_delete, envelope_edit, envelope_edit, envelope_edit, body_append, header_text},
       mime_{sizeof mime_, 0, part_count, part_at, part_header, part_read},
       dns_{sizeof dns_, 0, dns_query, dns_query_until},
       timer_{sizeof timer_, 0, timer_sleep, timer_start, timer_stop},

@@ -83,7 +83,8 @@ is yes unless set.
 Negative numbers are refused.
 .Va smtpd_filters ,
 .Va metrics_listen ,
-.Va plugin_directory
+.Va plugin_directory ,
+.Va plugin_private_files
 and
 .Va decision_trace_limit
 are Millrace's own.

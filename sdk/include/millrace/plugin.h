@@ -192,6 +192,9 @@ typedef struct mr_msg_1 {
   mr_rc (*sender_change)(void *ctx, mr_handle message, mr_string address);
   /* The first call begins a body that takes the old one's place; later ones append.  Line ends become CRLF. */
   mr_rc (*body_append)(void *ctx, mr_handle message, mr_string bytes);
+  /* Since SDK 0.3.  All header fields octet for octet as they are, CRLF line ends, without the host's own Received and
+     without the empty line: for what hashes them. */
+  mr_rc (*header_text)(void *ctx, mr_handle message, mr_string *text);
 } mr_msg_1;
 
 /* "mr.mime/1", since SDK 0.3: the message as parts, in order; part 0 is the message itself, what is in a multipart or an
@@ -323,6 +326,14 @@ typedef struct mr_worker_1 {
      late.  In there, only [any] functions. [stage; not in worker threads] */
   mr_rc (*run)(void *ctx, mr_handle call, void (*work)(void *argument), void *argument);
 } mr_worker_1;
+
+/* "mr.private_files/1", since SDK 0.3: files that only root may read, keys for instance: those of main.cf's
+   plugin_private_files, read before the host gave its rights away. */
+typedef struct mr_private_files_1 {
+  uint32_t struct_size, reserved;
+  /* By the path as main.cf's patterns give it.  The text lives until configure or start returns.  MR_E_ABSENT.  [load] */
+  mr_rc (*read)(void *ctx, mr_string path, mr_string *text);
+} mr_private_files_1;
 
 /* --- the plugin --------------------------------------------------------------------------------- */
 

@@ -23,7 +23,7 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(sizeof(mr_dns_1) == 24);
   CHECK(sizeof(mr_dns_record) == 24);
   CHECK(sizeof(mr_dns_answer) == 32);
-  CHECK(sizeof(mr_msg_1) == 8 + 18 * 8);
+  CHECK(sizeof(mr_msg_1) == 8 + 19 * 8);
   CHECK(sizeof(mr_timer_1) == 8 + 3 * 8);
   CHECK(offsetof(mr_kv_1, expire) == 8 + 4 * 8);   // draft 1 ended here: tables grow at their end
   CHECK(sizeof(mr_kv_1) == 8 + 5 * 8);
@@ -31,6 +31,7 @@ TEST_CASE("plugin ABI: sizes and offsets stay as they are", "[sdk]") {
   CHECK(sizeof(mr_auth_results_1) == 8 + 2 * 8);
   CHECK(sizeof(mr_table_1) == 8 + 2 * 8);
   CHECK(sizeof(mr_worker_1) == 8 + 8);
+  CHECK(sizeof(mr_private_files_1) == 8 + 8);
   CHECK(sizeof(mr_restriction_1) == 8 + 8);
 }
 
