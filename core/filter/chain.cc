@@ -248,6 +248,11 @@ Verdict ChainSession::take_message(Member& member, Turned turned, Context& conte
   if (!turned.journal.empty() && verdict.failure.empty()) {
     edits = describe_edits(turned.journal);
     if (!shadow && !ends_stage(verdict)) {
+      if (!signer_.empty() && breaks_signature(turned.journal)) {
+        (context.log != nullptr ? *context.log : log_)
+            .warning(fmt::format("{}: {} changes the message after {} has signed it: put the signer last", queue_id_, member.filter->name(), signer_));
+      }
+      if (adds_signature(turned.journal)) signer_ = member.filter->name();
       if (auto done = apply(turned.journal, context.envelope, message, nullptr); !done) {
         verdict = Verdict::fail(member.filter->name() + ": cannot apply its edits: " + done.error().context);
         edits.clear();
@@ -411,6 +416,7 @@ void ChainSession::abort() {
   note_passes();
   in_transaction_ = false;
   queue_id_.clear();
+  signer_.clear();
   edit_log_.clear();
 }
 

@@ -109,6 +109,12 @@ class Journal {
 // that is not there adds it; an empty value deletes.  An empty body edit (set_body of an empty Body) is an
 // empty body.  One line per edit is appended to `log`.  Errors: protocol, for an edit that makes no sense.
 Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& message, std::vector<std::string>* log);
+
+// Does it add a DKIM-Signature field?
+bool adds_signature(const Journal& journal);
+// Would it break one that is there: does it change the body, or fields that are signed as a rule?  Adding trace fields
+// does not.
+bool breaks_signature(Journal& journal);
 // One line per edit, for the log and the trace; control bytes replaced.
 std::vector<std::string> describe_edits(Journal& journal);
 
@@ -280,6 +286,7 @@ class ChainSession {
   TraceSink* trace_;
   log::Logger log_;
   std::string last_filter_, queue_id_;
+  std::string signer_;   // of this message: who signed it last
   std::vector<std::string> edit_log_;
   unsigned transaction_ = 0;
   bool in_transaction_ = false;

@@ -188,6 +188,24 @@ std::vector<std::string> describe_edits(Journal& journal) {
   return lines;
 }
 
+bool adds_signature(const Journal& journal) {
+  return std::any_of(journal.edits().begin(), journal.edits().end(), [](const Edit& edit) {
+    const bool adds = edit.kind == Edit::Kind::add_header || edit.kind == Edit::Kind::insert_header || edit.kind == Edit::Kind::prepend_header;
+    return adds && iequals(edit.name, "DKIM-Signature");
+  });
+}
+
+bool breaks_signature(Journal& journal) {
+  static constexpr std::string_view kTrace[] = {"Authentication-Results", "Received", "Received-SPF", "Return-Path", "DKIM-Signature"};
+  if (journal.body() || journal.headers()) return true;
+  return std::any_of(journal.edits().begin(), journal.edits().end(), [](const Edit& edit) {
+    if (edit.kind == Edit::Kind::replace_body) return true;
+    if (edit.kind != Edit::Kind::change_header && edit.kind != Edit::Kind::delete_header) return false;
+    const bool unsigned_field = edit.name.size() > 2 && iequals(std::string_view(edit.name).substr(0, 2), "X-");
+    return !unsigned_field && std::none_of(std::begin(kTrace), std::end(kTrace), [&](std::string_view name) { return iequals(edit.name, name); });
+  });
+}
+
 Result<void> apply(Journal& journal, mime::Envelope& envelope, mime::Message& message, std::vector<std::string>* log) {
   Draft draft;
   if (journal.headers()) draft.headers = std::move(*journal.headers());

@@ -121,3 +121,30 @@ TEST_CASE("edits: blanks in a milter's header name are let pass, below another f
     CHECK_FALSE(apply(journal, envelope, message, nullptr));
   }
 }
+
+TEST_CASE("edits: what breaks a signature, and what adds one", "[filter]") {
+  struct Case {
+    Edit edit;
+    bool adds, breaks;
+  };
+  const auto one = GENERATE(values<Case>({
+      {{Edit::Kind::insert_header, 0, "DKIM-Signature", "v=1"}, true, false},
+      {{Edit::Kind::add_header, 0, "dkim-signature", "v=1"}, true, false},
+      {{Edit::Kind::add_header, 0, "X-Spam", "no"}, false, false},
+      {{Edit::Kind::insert_header, 0, "Authentication-Results", "mx; none"}, false, false},
+      {{Edit::Kind::change_header, 1, "Authentication-Results", "mx; none"}, false, false},
+      {{Edit::Kind::delete_header, 1, "X-Spam", ""}, false, false},
+      {{Edit::Kind::change_header, 1, "Subject", "other"}, false, true},
+      {{Edit::Kind::delete_header, 1, "To", ""}, false, true},
+      {{Edit::Kind::add_recipient, 0, "a@b.example", ""}, false, false},
+  }));
+  Journal journal;
+  journal.add(one.edit);
+  CAPTURE(one.edit.name);
+  CHECK(adds_signature(journal) == one.adds);
+  CHECK(breaks_signature(journal) == one.breaks);
+  Journal body;
+  CHECK_FALSE(breaks_signature(body));
+  REQUIRE(body.append_body("x\r\n"));
+  CHECK(breaks_signature(body));
+}
