@@ -6,9 +6,9 @@ packages="
   build-essential cmake ninja-build ccache mold pkg-config ca-certificates
   libboost1.81-dev libboost-context1.81-dev libssl-dev libunbound-dev liblmdb-dev libpcre2-dev
   liblua5.4-dev libexpected-dev libfmt-dev libcli11-dev nlohmann-json3-dev libidn2-dev catch2
-  clang libclang-rt-14-dev libmilter-dev libspf2-dev abigail-tools systemd
+  clang libclang-rt-14-dev libmilter-dev libopendkim-dev libspf2-dev abigail-tools systemd
   python3 openssl curl procps e2fsprogs xfsprogs util-linux mount iproute2
-  opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks python3-dkim mandoc
+  opendkim opendkim-tools opendmarc dkimpy-milter python3-milter postgrey postfix swaks python3-dkim python3-nacl python3-cryptography libmail-dkim-perl mandoc
   pflogsumm mailgraph fail2ban
   postfix-policyd-spf-python postfix-policyd-spf-perl amavisd-new bsd-mailx cron
   spamass-milter spamd clamav-daemon clamav-milter rspamd mimedefang

@@ -7,6 +7,7 @@
 #include "core/policyd/tool.h"
 #include "core/tools/alias_tool.h"
 #include "core/tools/conf.h"
+#include "core/tools/dkim_tool.h"
 #include "core/tools/explain_tool.h"
 #include "core/tools/map_tool.h"
 #include "core/tools/plugin_tool.h"
@@ -60,6 +61,7 @@ const Tool kTools[] = {
     {"explain", millrace::tools::explain_main, "show what each filter said about a message"},
     {"policyd", millrace::policyd::policyd_main, "answer policy requests of any Postfix with plugins (SPF)"},
     {"milter", millrace::milterd::milter_main, "serve plugins to Postfix and Sendmail as a milter"},
+    {"dkim", millrace::tools::dkim_main, "make a DKIM key and print its DNS record (dkim genkey)"},
     {"plugin", millrace::tools::plugin_main, "list plugins, check one against the ABI, begin one"},
 };
 

@@ -24,7 +24,8 @@ def encode_data(kind, data):
         preference, host = data.split()
         return struct.pack("!H", int(preference)) + encode_name(host)
     if kind == "TXT":
-        return bytes([len(data)]) + data.encode()
+        raw = data.encode()
+        return b"".join(bytes([len(raw[at:at + 255])]) + raw[at:at + 255] for at in range(0, max(len(raw), 1), 255))
     return encode_name(data)
 
 

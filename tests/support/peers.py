@@ -20,7 +20,7 @@ def ends(process):
 
 
 class OpenDkim:
-    def __init__(self, work, mode, domain="sender.example", socket_at=None, extra="", name="dkim"):
+    def __init__(self, work, mode, domain="sender.example", socket_at=None, extra="", name="dkim", canonicalization="relaxed/simple"):
         self.directory = os.path.join(work, name + mode)
         os.makedirs(self.directory)
         self.socket = socket_at or "local:" + os.path.join(self.directory, "socket")
@@ -36,9 +36,9 @@ class OpenDkim:
             out.write("%s._domainkey.%s %s\n" % (self.selector, domain, self.record))
         with open(os.path.join(self.directory, "conf"), "w", encoding="ascii") as out:
             out.write("Mode %s\nDomain %s\nSelector %s\nKeyFile %s\nSocket %s\nSyslog no\nUMask 000\n"
-                      "RequireSafeKeys no\nInternalHosts %s\nCanonicalization relaxed/simple\n"
+                      "RequireSafeKeys no\nInternalHosts %s\nCanonicalization %s\n"
                       "TestPublicKeys %s\nAuthservID mx.mill.example\nAlwaysAddARHeader yes\nOversignHeaders From\n%s\n"
-                      % (mode, domain, self.selector, key, self.socket, "127.0.0.1" if mode == "s" else "192.0.2.1", keys, extra))
+                      % (mode, domain, self.selector, key, self.socket, "127.0.0.1" if mode == "s" else "192.0.2.1", canonicalization, keys, extra))
         self.process = None
         self.start()
 
