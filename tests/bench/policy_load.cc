@@ -60,6 +60,7 @@ int started(char** command, std::vector<pid_t>& pids) {
   if (child == 0) {
     dup2(ends[1], 0);
     dup2(ends[1], 1);
+    (void)!std::freopen("/dev/null", "w", stderr);   // what it says when it is ended with a question under way
     execvp(command[0], command);
     _exit(127);
   }
