@@ -97,7 +97,7 @@ TEST_CASE("smtp session: keywords can be hidden", "[smtp][session]") {
 
 TEST_CASE("smtp session: XCLIENT starts again as the other client", "[smtp][session]") {
   // Who the client is now decides whether there may be another.
-  Conversation talk("smtpd_authorized_xclient_hosts = 192.0.2.10, [2001:db8::]/64\n");
+  Conversation talk("smtpd_authorized_xclient_hosts = 192.0.2.10, [2001:db8:1::]/64\n");
   std::vector<std::string> connects;
   talk.filter->at = [&](filter::Stage stage, filter::Context& context) {
     if (stage == filter::Stage::connect) connects.push_back(context.session.client_name + " " + context.session.client_address);
