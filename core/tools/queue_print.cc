@@ -158,6 +158,7 @@ std::string cat_envelope(const queue::Entry& entry) {
   attribute("envelope_id", e.envid);
   if (e.ret != mime::Ret::unset) attribute("ret_flags", e.ret == mime::Ret::full ? "1" : "2");
   out += "sender: " + e.sender + "\n";
+  if (!e.verp.empty()) out += "verp_delimiters: " + e.verp + "\n";
   if (e.body != mime::BodyType::unset) attribute("encoding", e.body == mime::BodyType::eight_bit ? "8bit" : "7bit");
   attribute("log_client_name", e.log_client_name);
   attribute("log_client_address", e.log_client_address);
