@@ -195,8 +195,8 @@ class Filter {
   unsigned process = 0;             // our number there
 };
 
-// One line of the decision trace.  A filter that had nothing to say at the envelope stages of a
-// transaction gives one line for all of them, stage "passed", with the stages in `text`.
+// One line of the decision trace.  A filter that had nothing to say at stages of a transaction gives one line for all
+// of them, stage "passed", with the stages in `text`.
 struct TraceLine {
   WallMicros when = 0;
   std::string stage, filter, action, text, reason_id, failure;  // failure: the policy used, and why
