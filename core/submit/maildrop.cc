@@ -67,7 +67,7 @@ Result<void> MaildropParser::take(const Record& record) {
       submission_.full_name = printable(text);
       return {};
     case 'A': return attribute(text);
-    case 'v':
+    case 'V':
       if (text.size() != 2 || has_control(text)) return malformed("VERP delimiters");
       submission_.verp = text;
       return {};

@@ -122,7 +122,7 @@ class Reader {
       case 'W':
         out_.delay_warned = trim(text) == "0";
         return {};
-      case 'v':
+      case 'V':
         if (text.size() == 2 && !has_control(text)) out_.envelope.verp = text;
         return {};
       case 'A': return attribute(text);

@@ -45,7 +45,7 @@ bool RecordOrder::accept(char type) {
         case 'T':
         case 'F':
         case 'A':
-        case 'v': return true;
+        case 'V': return true;
         case 'S':
           if (sender_) return false;
           return sender_ = true;

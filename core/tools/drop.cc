@@ -96,7 +96,7 @@ void Drop::envelope(const submit::Submission& submission) {
   for (const std::string& attribute : submit::envelope_attributes(submission)) put('A', attribute);
   if (!submission.full_name.empty()) put('F', submission.full_name);
   put('S', submission.sender);
-  if (!submission.verp.empty()) put('v', submission.verp);
+  if (!submission.verp.empty()) put('V', submission.verp);
   for (const mime::Recipient& one : submission.recipients) recipient(one);
 }
 

@@ -32,7 +32,7 @@ Parsed parse(const std::string& bytes, std::size_t step = 1 << 20, std::size_t l
 }
 
 const std::string kGood = records({{'T', "1 2"}, {'A', "rewrite_context=local"}, {'A', "trace_flags=1024"}, {'A', "envelope_id=x"},
-                                   {'A', "ret_flags=2"}, {'A', "encoding=8bit"}, {'F', "Joe\nB"}, {'S', "joe"}, {'v', "-+"}, {'R', "a@b"},
+                                   {'A', "ret_flags=2"}, {'A', "encoding=8bit"}, {'F', "Joe\nB"}, {'S', "joe"}, {'V', "-+"}, {'R', "a@b"},
                                    {'A', "notify_flags=10"}, {'A', "dsn_orig_rcpt=rfc822;c@d"}, {'R', "c@d"}, {'M', ""},
                                    {'N', "Subject: x"}, {'N', ""}, {'L', "long "}, {'N', "line"}, {'N', "a\rb\nc\r\n"}, {'X', ""},
                                    {'R', "e@f"}, {'E', ""}});
