@@ -50,7 +50,8 @@ std::string_view take_dsn(std::string_view& text) {
   const std::size_t length = 3 + subject + detail;
   if (detail == 0 || (length < text.size() && !is_space(text[length]))) return {};
   const std::string_view dsn = text.substr(0, length);
-  text = trim(text.substr(length));
+  text.remove_prefix(length);
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);   // what is behind the text is part of it
   return dsn;
 }
 
