@@ -105,7 +105,7 @@ const char* const kVerifySchema = R"json({
   "max_signatures": {"type": "integer", "default": "10", "doc": "signatures looked at, from the top; at most 20"},
   "min_key_bits": {"type": "integer", "default": "1024", "doc": "RSA keys with less give policy (RFC 8301)"},
   "partial_body": {"type": "string", "default": "accept", "doc": "accept or policy: signatures whose l= leaves a part of the body unsigned"},
-  "rsa_sha1": {"type": "string", "default": "accept", "doc": "accept or policy: signatures with rsa-sha1 (RFC 8301)"},
+  "rsa_sha1": {"type": "string", "default": "policy", "doc": "policy or accept: signatures with rsa-sha1, which RFC 8301 forbids to verify"},
   "lookup_time": {"type": "integer", "default": "20", "doc": "seconds for all keys of a message; then temperror"},
   "on_pass": {"type": "string", "default": "accept", "doc": "accept, reject, tempfail, quarantine (hold) or discard"},
   "on_fail": {"type": "string", "default": "accept", "doc": "the same, when no signature passes and one fails"},

@@ -17,7 +17,7 @@ enum class Action { accept, reject, tempfail, quarantine, discard };
 struct VerifySettings {
   bool use_opendkim = false;
   unsigned max_signatures = 10, min_key_bits = 1024, lookup_seconds = 20;
-  bool accept_partial = true, accept_sha1 = true;
+  bool accept_partial = true, accept_sha1 = false;
   std::array<Action, 7> actions{};   // by Result
   std::string authserv_id;
   bool log_results = true;
